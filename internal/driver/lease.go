@@ -1,0 +1,76 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// cleanupTimeout bounds what is done after a context has ended.
+const cleanupTimeout = 5 * time.Second
+
+var errUnprepared = errors.New("the strategy's pool was not opened through plugin.PreparePool, so its connections cannot be sent to a tenant")
+
+// lease is a real connection while a shell holds it.
+type lease struct {
+	std     *stdlib.Conn
+	link    *link
+	scope   Scope
+	target  *Target
+	fresh   bool // no statement has passed the guard against temporary tables
+	tainted bool // a statement has left state in the session: it must not go back
+}
+
+// acquire takes a connection for s from the pool of its target.
+func acquire(ctx context.Context, s Scope, t *Target) (*lease, error) {
+	if err := t.check(); err != nil {
+		return nil, err
+	}
+	std, err := connect(ctx, t.Pool)
+	if err != nil {
+		return nil, err
+	}
+	l, ok := std.Conn().PgConn().CustomData()[linkKey].(*link)
+	if !ok {
+		return nil, errors.Join(errUnprepared, std.Close())
+	}
+	return &lease{std: std, link: l, scope: s, target: t, fresh: true}, nil
+}
+
+// connect goes through stdlib's own connector, so that rows and tracers are
+// pgx's. It tries again if the peer refuses the empty default path.
+func connect(ctx context.Context, pool *pgxpool.Pool) (*stdlib.Conn, error) {
+	connector := stdlib.GetPoolConnector(pool)
+	c, err := connector.Connect(ctx)
+	if refusesPath(err) {
+		c, err = connector.Connect(context.WithValue(ctx, pathRefused{}, true))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.(*stdlib.Conn), nil //nolint:forcetypeassert // what stdlib's connector returns
+}
+
+// release gives the connection back. A tainted one is closed instead.
+func (l *lease) release() error {
+	if l.tainted {
+		l.destroy()
+	}
+	return l.std.Close()
+}
+
+// destroy closes the real connection. The pool notices at release.
+func (l *lease) destroy() {
+	ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
+	defer cancel()
+	_ = l.conn().Close(ctx) // the socket is closed whatever it returns
+}
+
+func (l *lease) conn() *pgx.Conn { return l.std.Conn() }
+
+// idle reports whether the connection is between transactions.
+func (l *lease) idle() bool { return l.conn().PgConn().TxStatus() == 'I' }

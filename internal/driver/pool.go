@@ -1,0 +1,123 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tenantry/tenantry/internal/wire"
+)
+
+// linkKey is where a prepared connection keeps its link in CustomData.
+const linkKey = "tenantry.link"
+
+// link is what this package knows of one real connection.
+type link struct {
+	filter *wire.Filter
+	pool   *facts
+}
+
+// facts is what the connections of one pool have in common.
+type facts struct {
+	route  atomic.Int32 // what stands between us and the server
+	noPath atomic.Bool  // the peer refuses search_path as a start-up parameter
+}
+
+const (
+	routeUnknown int32 = iota
+	routeDirect
+	routePooler // a transaction pooler: the session changes from one transaction to the next
+)
+
+func (l *link) pooled() bool { return l.pool.route.Load() == routePooler }
+
+// PreparePool changes cfg so that this driver can use the pool opened with it.
+// It keeps the hooks that are set already and sets pgx's query mode: caches
+// keyed by SQL text mix up tenants, whose types and columns may differ.
+func PreparePool(cfg *pgxpool.Config) {
+	f := &facts{}
+	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	cfg.ConnConfig.StatementCacheCapacity = 0
+	cfg.ConnConfig.DescriptionCacheCapacity = 0
+	theirs := cfg.BeforeConnect
+	cfg.BeforeConnect = func(ctx context.Context, cc *pgx.ConnConfig) error {
+		if theirs != nil {
+			if err := theirs(ctx, cc); err != nil {
+				return err
+			}
+		}
+		f.setBasePath(ctx, cc)
+		f.install(cc)
+		return nil
+	}
+}
+
+// pathRefused marks the context of a second try to connect, after the first
+// was refused for its search_path.
+type pathRefused struct{}
+
+// setBasePath gives the connection an empty default path, so that whatever
+// escapes a prefix finds no table at all. Poolers may refuse the parameter.
+func (f *facts) setBasePath(ctx context.Context, cc *pgx.ConnConfig) {
+	if ctx.Value(pathRefused{}) != nil {
+		f.noPath.Store(true)
+	}
+	delete(cc.RuntimeParams, "search_path")
+	if !f.noPath.Load() {
+		cc.RuntimeParams["search_path"] = ""
+	}
+}
+
+// refusesPath reports whether connecting failed for the start-up parameter.
+// PgBouncer's words; the code is 08P01 for every complaint at start-up.
+func refusesPath(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && pgErr.Code == "08P01" && strings.Contains(pgErr.Message, "search_path")
+}
+
+// install puts a wire filter below the frontend of each connection. cc belongs
+// to one connection; with several hosts the last frontend built is the one.
+func (f *facts) install(cc *pgx.ConnConfig) {
+	var filter *wire.Filter
+	build, after := cc.BuildFrontend, cc.AfterConnect
+	cc.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+		filter = wire.NewFilter(r, w)
+		return build(filter, filter)
+	}
+	cc.AfterConnect = func(ctx context.Context, c *pgconn.PgConn) error {
+		c.CustomData()[linkKey] = &link{filter: filter, pool: f}
+		if err := f.detect(ctx, c); err != nil {
+			return err
+		}
+		if after != nil {
+			return after(ctx, c)
+		}
+		return nil
+	}
+}
+
+// detect finds out, once per pool, whether a pooler stands in between: then
+// the process id in BackendKeyData is the pooler's invention.
+func (f *facts) detect(ctx context.Context, c *pgconn.PgConn) error {
+	if f.route.Load() != routeUnknown {
+		return nil
+	}
+	results, err := c.Exec(ctx, "select pg_catalog.pg_backend_pid()").ReadAll()
+	if err != nil {
+		return err
+	}
+	route := routePooler
+	if string(results[0].Rows[0][0]) == strconv.FormatUint(uint64(c.PID()), 10) {
+		route = routeDirect
+	}
+	f.route.Store(route)
+	return nil
+}

@@ -1,0 +1,146 @@
+package driver
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/tenantry/tenantry/internal/wire"
+	"github.com/tenantry/tenantry/scope"
+)
+
+// SQLSTATEs that this package acts on (Appendix A of the PostgreSQL manual).
+const (
+	codeDivisionByZero = "22012"
+	codeInTransaction  = "25001" // refused because it is in a transaction
+	codeNoSchema       = "3F000"
+	codeSyntax         = "42601"
+)
+
+// codeOf returns PostgreSQL's code of err, or "".
+func codeOf(err error) string {
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) {
+		return pgErr.Code
+	}
+	return ""
+}
+
+// sender sends one statement on a lease: exactly one message group, of which it
+// reads at least the first reply.
+type sender func(*lease) error
+
+// run sends one statement and counts it.
+func (c *conn) run(ctx context.Context, oids []uint32, send sender) error {
+	err := c.send(ctx, oids, send)
+	c.count(err)
+	return err
+}
+
+func (c *conn) count(err error) {
+	c.connector.Counters.Statements.Add(1)
+	if err != nil && !errors.Is(err, driver.ErrBadConn) {
+		c.connector.Counters.Errors.Add(1)
+	}
+}
+
+// send sends one statement under the settings of the lease's target. In a
+// transaction they hold already, outside they travel in a prefix. oids are the
+// types of the statement's parameters, or nil.
+func (c *conn) send(ctx context.Context, oids []uint32, send sender) error {
+	l := c.lease
+	if c.inTx {
+		return l.sendTyped(oids, send)
+	}
+	h := trusting
+	if l.fresh || l.link.pooled() {
+		h = guarded
+	}
+	err := l.sendUnder(h, oids, send)
+	if l.refusedTemp(err) {
+		return c.sendClean(ctx, oids, send)
+	}
+	return l.explain(err)
+}
+
+// sendClean sends again what the guard against temporary tables has refused:
+// the server skipped the statement, so it has not run. A session of our own is
+// replaced, one behind a pooler is cleaned in the same message group.
+func (c *conn) sendClean(ctx context.Context, oids []uint32, send sender) error {
+	if c.lease.link.pooled() {
+		return c.lease.explain(c.lease.sendUnder(cleaned, oids, send))
+	}
+	for {
+		if err := c.replace(ctx); err != nil {
+			return err
+		}
+		if err := c.lease.sendUnder(guarded, oids, send); !c.lease.refusedTemp(err) {
+			return c.lease.explain(err)
+		}
+	}
+}
+
+// replace destroys the session that a temporary table was left in, and takes
+// another. Each call shrinks what is left of them, so a loop over it ends.
+func (c *conn) replace(ctx context.Context) error {
+	s := c.lease.scope
+	c.lease.tainted = true
+	_, err := c.lend(ctx, s)
+	return err
+}
+
+// sendUnder sends one message group behind the target's prefix.
+func (l *lease) sendUnder(h hygiene, oids []uint32, send sender) error {
+	p, err := l.target.prefix(h)
+	if err != nil {
+		return err
+	}
+	err = l.sendArmed(p, oids, send)
+	if !l.link.filter.PrefixFailed() {
+		l.fresh = false
+	}
+	return err
+}
+
+// sendTyped sends one message group as it is, with the types of its parameters.
+func (l *lease) sendTyped(oids []uint32, send sender) error {
+	if len(oids) == 0 {
+		return send(l)
+	}
+	return l.sendArmed(wire.Prefix{}, oids, send)
+}
+
+func (l *lease) sendArmed(p wire.Prefix, oids []uint32, send sender) error {
+	l.link.filter.Arm(p, oids)
+	err := send(l)
+	if sent := l.link.filter.Disarm(); !sent && err == nil {
+		l.tainted = true
+		return errors.New("tenantry: a statement passed without its settings; this is a bug of tenantry")
+	}
+	return err
+}
+
+// refusedTemp reports whether err comes from the guard against temporary tables.
+func (l *lease) refusedTemp(err error) bool {
+	return codeOf(err) == codeDivisionByZero && l.link.filter.PrefixFailed()
+}
+
+// explain says for which tenant a prefix has failed.
+func (l *lease) explain(err error) error {
+	if err == nil || !l.link.filter.PrefixFailed() {
+		return err
+	}
+	return l.failed("apply settings", err)
+}
+
+// failed says what was tried for which tenant, and what to do if its schema
+// does not exist.
+func (l *lease) failed(op string, err error) error {
+	if codeOf(err) == codeNoSchema {
+		err = fmt.Errorf("%w: run the migrator, which creates it, or check the strategy's schema names", err)
+	}
+	return &scope.TenantError{Op: op, Tenant: l.scope.Tenant, Err: err}
+}

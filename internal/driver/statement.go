@@ -1,0 +1,151 @@
+package driver
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// stmt is a text on a connection. Nothing is prepared: the tenant is read from
+// the context of each execution, and one tenant's plan would not fit another.
+type stmt struct {
+	conn  *conn
+	query string
+}
+
+var (
+	_ driver.Stmt             = (*stmt)(nil)
+	_ driver.StmtExecContext  = (*stmt)(nil)
+	_ driver.StmtQueryContext = (*stmt)(nil)
+)
+
+var errNoContext = errors.New("tenantry: use the method that takes a context")
+
+// Prepare remembers the text.
+func (c *conn) Prepare(query string) (driver.Stmt, error) {
+	return &stmt{conn: c, query: query}, nil
+}
+
+// PrepareContext remembers the text. It needs no scope and sends nothing.
+func (c *conn) PrepareContext(_ context.Context, query string) (driver.Stmt, error) {
+	return c.Prepare(query)
+}
+
+// Close has nothing to close.
+func (s *stmt) Close() error { return nil }
+
+// NumInput says that the number of parameters is not known.
+func (s *stmt) NumInput() int { return -1 }
+
+// Exec is the form without a context, and so without a scope.
+func (s *stmt) Exec([]driver.Value) (driver.Result, error) { return nil, errNoContext }
+
+// Query is the form without a context, and so without a scope.
+func (s *stmt) Query([]driver.Value) (driver.Rows, error) { return nil, errNoContext }
+
+func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	return s.conn.ExecContext(ctx, s.query, args)
+}
+
+func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	return s.conn.QueryContext(ctx, s.query, args)
+}
+
+// Work is a function that gets the real connection. Passed as the only argument
+// of an Exec in a transaction, it is called instead of sending the text: the
+// one way down through a *sql.Tx.
+type Work func(*pgx.Conn) error
+
+// QueryContext sends a statement that returns rows.
+func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	l, err := c.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	query, values, err := rewrite(ctx, l, query, args)
+	if err != nil {
+		return nil, err
+	}
+	taints, err := c.inspect(query)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := c.query(ctx, query, values)
+	c.taint(taints)
+	return rows, err
+}
+
+func (c *conn) query(ctx context.Context, query string, values []any) (rows driver.Rows, err error) {
+	p, err := c.parameters(ctx, query, values)
+	if err != nil {
+		return nil, err
+	}
+	err = c.run(ctx, p.oids, func(l *lease) error {
+		rows, err = l.std.QueryContext(ctx, query, p.named)
+		return err
+	})
+	if err != nil {
+		c.forget(p)
+		return nil, err
+	}
+	return rows, nil
+}
+
+// ExecContext sends a statement that returns no rows, or a script of several
+// statements if it has no arguments.
+func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	l, err := c.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(args) == 1 {
+		if work, ok := args[0].Value.(Work); ok {
+			return c.work(l, work)
+		}
+	}
+	query, values, err := rewrite(ctx, l, query, args)
+	if err != nil {
+		return nil, err
+	}
+	taints, err := c.inspect(query)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { c.taint(taints) }()
+	if len(values) == 0 {
+		return c.execText(ctx, query)
+	}
+	return c.exec(ctx, query, values)
+}
+
+func (c *conn) exec(ctx context.Context, query string, values []any) (result driver.Result, err error) {
+	p, err := c.parameters(ctx, query, values)
+	if err != nil {
+		return nil, err
+	}
+	err = c.run(ctx, p.oids, func(l *lease) error {
+		result, err = l.std.ExecContext(ctx, query, p.named)
+		return err
+	})
+	if err != nil {
+		c.forget(p)
+		return nil, err
+	}
+	return result, nil
+}
+
+// work lends the real connection to f for the time of the call.
+func (c *conn) work(l *lease, f Work) (driver.Result, error) {
+	if !c.inTx {
+		return nil, errors.New("tenantry: the *pgx.Conn is lent in a transaction only: outside, its statements would have no tenant")
+	}
+	if err := f(l.conn()); err != nil {
+		return nil, err
+	}
+	if l.conn().IsClosed() || l.idle() {
+		return nil, errors.New("tenantry: the function has ended the transaction of the connection that it was lent")
+	}
+	return driver.ResultNoRows, nil
+}

@@ -1,0 +1,159 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tenantry/tenantry/internal/wire"
+)
+
+// Locator says where the statements of a scope run. It is called for every
+// checkout and must be safe for concurrent use.
+type Locator interface {
+	Locate(ctx context.Context, s Scope) (Target, error)
+}
+
+// Target is one place: a pool, prepared by [PreparePool], and run-time
+// settings for each statement or transaction there.
+type Target struct {
+	Pool     *pgxpool.Pool
+	Schema   string    // must exist, or the statement is refused; "" asks for none
+	Settings []Setting // set in this order
+}
+
+// Setting is one run-time setting of PostgreSQL.
+type Setting struct{ Name, Value string }
+
+// tempGuard fails with division by zero when the session has ever made a
+// temporary table: on a connection from a pool it would be somebody else's.
+const tempGuard = "1/(pg_catalog.pg_my_temp_schema()=0)::pg_catalog.int4"
+
+// discardTemp drops temporary tables. It stands in front of the settings where
+// the session behind a pooler may be anybody's.
+const discardTemp = "discard temp"
+
+// hygiene says how a prefix treats temporary tables that the session may hold.
+type hygiene int
+
+const (
+	trusting hygiene = iota // the session is this lease's, and its temporary tables with it
+	guarded                 // refuse a session that ever had temporary tables
+	cleaned                 // drop them first
+)
+
+// check refuses a target whose settings can't be sent.
+func (t *Target) check() error {
+	if t.Pool == nil {
+		return errors.New("the strategy returned no pool")
+	}
+	for _, s := range t.Settings {
+		if err := checkSetting(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prefix returns the statements that go in front of another one.
+func (t *Target) prefix(h hygiene) (p wire.Prefix, err error) {
+	if h == cleaned {
+		err = p.Add(discardTemp)
+	}
+	var params []string
+	sql := t.query(local, h, func(v string) string {
+		params = append(params, v)
+		return "$" + strconv.Itoa(len(params))
+	})
+	if sql != "" {
+		err = errors.Join(err, p.Add(sql, params...))
+	}
+	return p, err
+}
+
+// script returns the same as text, for the simple protocol.
+func (t *Target) script(d duration, h hygiene) string {
+	s := t.query(d, h, literal)
+	if s != "" {
+		s += "; "
+	}
+	if h == cleaned {
+		s = discardTemp + "; " + s
+	}
+	return s
+}
+
+// duration says for how long a setting holds: set_config's third argument.
+type duration string
+
+const (
+	local   duration = "true"  // to the end of the transaction
+	session duration = "false" // until it is reset
+)
+
+// checkSetting refuses what can't be sent. Names go into SQL as they are.
+func checkSetting(s Setting) error {
+	for i, c := range []byte(s.Name) {
+		letter := c >= 'a' && c <= 'z' || c == '_'
+		if !letter && (i == 0 || c != '.' && (c < '0' || c > '9')) {
+			return fmt.Errorf("setting %q is not the name of a setting: a-z, 0-9, '_' and '.' are allowed", s.Name)
+		}
+	}
+	if s.Name == "" {
+		return errors.New("a setting has no name")
+	}
+	if strings.ContainsRune(s.Value, 0) {
+		return fmt.Errorf("the value of setting %q has a NUL byte", s.Name)
+	}
+	return nil
+}
+
+// query returns the one query that sets everything, or "" if there is nothing
+// to set. The cast to regnamespace fails with 3F000 when the schema does not
+// exist: PostgreSQL itself would ignore the missing entry of search_path and
+// go on to the next schema.
+func (t *Target) query(d duration, h hygiene, value func(string) string) string {
+	var b strings.Builder
+	sep := "select "
+	add := func(parts ...string) {
+		b.WriteString(sep)
+		for _, p := range parts {
+			b.WriteString(p)
+		}
+		sep = ","
+	}
+	for _, s := range t.Settings {
+		add("pg_catalog.set_config(", value(s.Name), ",", value(s.Value), ",", string(d), ")")
+	}
+	if t.Schema != "" {
+		add(value(pgx.Identifier{t.Schema}.Sanitize()), "::pg_catalog.regnamespace")
+	}
+	if h == guarded {
+		add(tempGuard)
+	}
+	return b.String()
+}
+
+// reset returns the script that takes back the settings of a session.
+func (t *Target) reset() string {
+	var b strings.Builder
+	for _, s := range t.Settings {
+		b.WriteString("reset " + s.Name + "; ")
+	}
+	return b.String()
+}
+
+// literal quotes v as a string constant that reads the same whatever
+// standard_conforming_strings is.
+func literal(v string) string {
+	v = strings.ReplaceAll(v, "'", "''")
+	if strings.Contains(v, `\`) {
+		return " E'" + strings.ReplaceAll(v, `\`, `\\`) + "'"
+	}
+	return "'" + v + "'"
+}

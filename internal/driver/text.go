@@ -1,0 +1,109 @@
+package driver
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+var errSessionPooled = errors.New("behind a transaction pooler a statement that can't run in a transaction can't be given a tenant: connect directly for it")
+
+// execText runs a text without arguments: DDL or a script. In a transaction the
+// settings hold for all of it. Outside, it is first sent like any other
+// statement. The server refuses what can't be sent so before any of it has run:
+// several statements in one text, or one that can't run in a transaction.
+func (c *conn) execText(ctx context.Context, query string) (driver.Result, error) {
+	var tag pgconn.CommandTag
+	var err error
+	send := func(l *lease) error {
+		tag, err = execExtended(ctx, l.conn(), query)
+		return retryable(err)
+	}
+	if c.inTx || query == "" {
+		send = func(l *lease) error {
+			tag, err = l.conn().Exec(ctx, query)
+			return retryable(err)
+		}
+	}
+	err = c.send(ctx, nil, send)
+	switch {
+	case c.inTx:
+	case refusedBy(err, codeSyntax, "exec_parse_message"):
+		tag, err = c.execScript(ctx, query)
+	case refusedBy(err, codeInTransaction, "PreventInTransactionBlock"):
+		tag, err = c.execSession(ctx, query)
+	}
+	c.count(err)
+	if err != nil {
+		return nil, err
+	}
+	return driver.RowsAffected(tag.RowsAffected()), nil
+}
+
+// execExtended runs one statement by the extended protocol, which pgx's Exec
+// would not use without arguments.
+func execExtended(ctx context.Context, c *pgx.Conn, query string) (pgconn.CommandTag, error) {
+	rows, err := c.Query(ctx, query, pgx.QueryExecModeExec)
+	if err != nil {
+		return pgconn.CommandTag{}, err
+	}
+	rows.Close()
+	return rows.CommandTag(), rows.Err()
+}
+
+// refusedBy reports whether the server refused a text with code, in the given
+// routine of its source if it names one: messages are translated, routines not.
+func refusedBy(err error, code, routine string) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && pgErr.Code == code && (pgErr.Routine == "" || pgErr.Routine == routine)
+}
+
+// execScript runs several statements in one simple message, which is one
+// implicit transaction, with the settings in front.
+func (c *conn) execScript(ctx context.Context, query string) (pgconn.CommandTag, error) {
+	l := c.lease
+	h := trusting
+	if l.link.pooled() {
+		h = cleaned
+	}
+	lead := l.target.script(local, h)
+	tag, err := l.conn().Exec(ctx, lead+query)
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) && pgErr.Position > 0 {
+		pgErr.Position -= int32(utf8.RuneCountInString(lead)) //nolint:gosec // a position lies in the text
+	}
+	return tag, err
+}
+
+// execSession runs a statement that can't run in a transaction, such as VACUUM
+// or CREATE INDEX CONCURRENTLY: the settings are set for the session and reset
+// after it.
+func (c *conn) execSession(ctx context.Context, query string) (pgconn.CommandTag, error) {
+	l := c.lease
+	if l.link.pooled() {
+		return pgconn.CommandTag{}, errSessionPooled
+	}
+	defer l.detached(ctx, l.target.reset())
+	if _, err := l.conn().Exec(ctx, l.target.script(session, trusting)); err != nil {
+		return pgconn.CommandTag{}, l.failed("apply settings", err)
+	}
+	tag, err := l.conn().Exec(ctx, query)
+	if err != nil {
+		err = fmt.Errorf("tenantry: outside a transaction: %w", err)
+	}
+	return tag, err
+}
+
+// retryable turns an error that came before anything was sent into what
+// database/sql retries, like pgx's stdlib.
+func retryable(err error) error {
+	if err != nil && pgconn.SafeToRetry(err) {
+		return driver.ErrBadConn
+	}
+	return err
+}

@@ -1,0 +1,208 @@
+package driver
+
+import (
+	"iter"
+	"strings"
+)
+
+// traits is what a text does beyond its own transaction.
+type traits struct {
+	commands int  // how many statements it holds
+	control  bool // it begins or ends a transaction
+	taints   bool // it leaves state in the session, such as SET or PREPARE
+}
+
+// traitsOf reads the text as far as needed to know its statements' first words.
+// It can't see into functions; docs/isolation.md says what that leaves open.
+func traitsOf(query string) traits {
+	t := traits{taints: containsFold(query, "set_config") || containsFold(query, "advisory_lock")}
+	for c := range commands(query) {
+		t.commands++
+		t.control = t.control || c.control()
+		t.taints = t.taints || c.taints(query)
+	}
+	return t
+}
+
+// command is the first three words of a statement.
+type command [3]string
+
+func (c command) is(i int, words ...string) bool {
+	for _, w := range words {
+		if strings.EqualFold(c[i], w) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c command) control() bool {
+	if c.is(0, "rollback") {
+		return !c.is(1, "to") && !c.is(2, "to")
+	}
+	return c.is(0, "begin", "start", "commit", "end", "abort") || c.is(0, "prepare") && c.is(1, "transaction")
+}
+
+func (c command) taints(query string) bool {
+	switch {
+	case c.is(0, "set"):
+		return !c.is(1, "local", "transaction", "constraints")
+	case c.is(0, "prepare"):
+		return !c.is(1, "transaction")
+	case c.is(0, "declare"):
+		return containsFold(query, "hold")
+	}
+	return c.is(0, "reset", "listen", "load")
+}
+
+// commands yields the statements of a text, split at the semicolons outside
+// quotes, comments and SQL-standard function bodies.
+func commands(query string) iter.Seq[command] {
+	return func(yield func(command) bool) {
+		var c command
+		n, body := 0, 0 // words seen, depth of BEGIN ATOMIC and CASE
+		previous := ""
+		for token := range tokens(query) {
+			switch {
+			case token == ";" && body == 0:
+				if n > 0 && !yield(c) {
+					return
+				}
+				c, n, previous = command{}, 0, ""
+				continue
+			case strings.EqualFold(token, "atomic") && strings.EqualFold(previous, "begin"):
+				body = 1
+			case body > 0 && strings.EqualFold(token, "case"):
+				body++
+			case body > 0 && strings.EqualFold(token, "end"):
+				body--
+			}
+			if n < len(c) {
+				c[n] = token
+			}
+			n++
+			previous = token
+		}
+		if n > 0 {
+			yield(c)
+		}
+	}
+}
+
+// tokens yields the words of a text, semicolons, and every other character
+// outside quotes and comments; a quoted part is one token.
+func tokens(s string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i := 0; i < len(s); {
+			n := skip(s[i:])
+			if n > 0 {
+				i += n
+				continue
+			}
+			n = tokenLen(s[i:])
+			if !yield(s[i : i+n]) {
+				return
+			}
+			i += n
+		}
+	}
+}
+
+// skip returns the length of the white space or comment at the start of s.
+func skip(s string) int {
+	switch {
+	case strings.ContainsRune(" \t\r\n\f\v", rune(s[0])):
+		return 1
+	case strings.HasPrefix(s, "--"):
+		if end := strings.IndexAny(s, "\r\n"); end >= 0 {
+			return end
+		}
+		return len(s)
+	case strings.HasPrefix(s, "/*"):
+		return blockComment(s)
+	}
+	return 0
+}
+
+// blockComment returns the length of the comment at the start of s. PostgreSQL
+// nests them.
+func blockComment(s string) int {
+	depth := 0
+	for i := 0; i+1 < len(s); i++ {
+		switch s[i : i+2] {
+		case "/*":
+			depth++
+			i++
+		case "*/":
+			depth--
+			i++
+			if depth == 0 {
+				return i + 1
+			}
+		}
+	}
+	return len(s)
+}
+
+func tokenLen(s string) int {
+	switch {
+	case s[0] == '\'' || s[0] == '"':
+		return quoted(s, 0, false)
+	case len(s) > 1 && (s[0] == 'e' || s[0] == 'E') && s[1] == '\'':
+		return quoted(s, 1, true)
+	case s[0] == '$':
+		return dollarQuoted(s)
+	}
+	n := 0
+	for n < len(s) && wordByte(s[n]) {
+		n++
+	}
+	return max(n, 1)
+}
+
+func wordByte(b byte) bool {
+	return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || b == '_' || b >= 0x80
+}
+
+// quoted returns the length of s up to the end of the quoted part that begins
+// at open. A doubled quote is two parts in a row, which comes to the same.
+func quoted(s string, open int, escapes bool) int {
+	for i := open + 1; i < len(s); i++ {
+		switch {
+		case escapes && s[i] == '\\':
+			i++
+		case s[i] == s[open]:
+			return i + 1
+		}
+	}
+	return len(s)
+}
+
+// dollarQuoted returns the length of the dollar-quoted part at the start of s,
+// or 1 if it is something else, such as a parameter.
+func dollarQuoted(s string) int {
+	n := 1
+	for n < len(s) && wordByte(s[n]) {
+		n++
+	}
+	if n == len(s) || s[n] != '$' || n > 1 && s[1] >= '0' && s[1] <= '9' {
+		return 1
+	}
+	tag := s[:n+1]
+	end := strings.Index(s[len(tag):], tag)
+	if end < 0 {
+		return len(s)
+	}
+	return len(tag) + end + len(tag)
+}
+
+// containsFold reports whether s contains the lower-case ASCII text sub in any
+// case.
+func containsFold(s, sub string) bool {
+	for i := 0; i+len(sub) <= len(s); i++ {
+		if s[i]|0x20 == sub[0] && strings.EqualFold(s[i:i+len(sub)], sub) {
+			return true
+		}
+	}
+	return false
+}

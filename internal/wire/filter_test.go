@@ -1,0 +1,364 @@
+package wire_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/tenantry/tenantry/internal/wire"
+)
+
+// encode returns messages as the bytes of a stream.
+func encode(t testing.TB, messages ...interface {
+	Encode([]byte) ([]byte, error)
+},
+) []byte {
+	t.Helper()
+	var buf []byte
+	var err error
+	for _, m := range messages {
+		if buf, err = m.Encode(buf); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return buf
+}
+
+type message = interface {
+	Encode([]byte) ([]byte, error)
+}
+
+var (
+	notice  = &pgproto3.NoticeResponse{Severity: "NOTICE", Message: "hear, hear"}
+	status  = &pgproto3.ParameterStatus{Name: "search_path", Value: "tenant_a"}
+	notify  = &pgproto3.NotificationResponse{PID: 7, Channel: "c", Payload: "p"}
+	setting = &pgproto3.DataRow{Values: [][]byte{[]byte("\"tenant_a\", pg_temp"), []byte("4711")}}
+	ready   = &pgproto3.ReadyForQuery{TxStatus: 'I'}
+	failure = &pgproto3.ErrorResponse{Severity: "ERROR", Code: "3F000", Message: "schema does not exist"}
+)
+
+func statement(values ...string) []message {
+	replies := []message{&pgproto3.ParseComplete{}, &pgproto3.BindComplete{}}
+	for _, v := range values {
+		replies = append(replies, &pgproto3.DataRow{Values: [][]byte{[]byte(v)}})
+	}
+	return append(replies, &pgproto3.CommandComplete{CommandTag: fmt.Appendf(nil, "SELECT %d", len(values))})
+}
+
+func prefixReplies(between ...message) []message {
+	var out []message
+	for _, m := range []message{&pgproto3.ParseComplete{}, &pgproto3.BindComplete{}, setting, &pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}} {
+		out = append(append(out, between...), m)
+	}
+	return out
+}
+
+// cutReader gives its parts one by one, and io.EOF after them.
+type cutReader struct {
+	parts [][]byte
+	rest  []byte
+}
+
+func (r *cutReader) Read(p []byte) (int, error) {
+	for len(r.rest) == 0 {
+		if len(r.parts) == 0 {
+			return 0, io.EOF
+		}
+		r.rest, r.parts = r.parts[0], r.parts[1:]
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}
+
+func prefix(t testing.TB, statements int) wire.Prefix {
+	t.Helper()
+	var p wire.Prefix
+	for range statements {
+		if err := p.Add("select pg_catalog.set_config($1,$2,true)", "search_path", "tenant_a"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return p
+}
+
+func group(t testing.TB, query string) []byte {
+	t.Helper()
+	return encode(t, &pgproto3.Parse{Query: query}, &pgproto3.Bind{}, &pgproto3.Describe{ObjectType: 'P'}, &pgproto3.Execute{}, &pgproto3.Sync{})
+}
+
+// filtered returns a filter that has sent a group behind a prefix of the given
+// number of statements, and reads the parts.
+func filtered(t testing.TB, statements int, parts ...[]byte) *wire.Filter {
+	t.Helper()
+	f := wire.NewFilter(&cutReader{parts: parts}, io.Discard)
+	f.Arm(prefix(t, statements), nil)
+	if _, err := f.Write(group(t, "select 1")); err != nil {
+		t.Fatal(err)
+	}
+	if !f.Disarm() {
+		t.Fatal("the group was not sent")
+	}
+	return f
+}
+
+// readAll reads with a buffer of the given size.
+func readAll(f *wire.Filter, size int) ([]byte, error) {
+	var out []byte
+	p := make([]byte, size)
+	for {
+		n, err := f.Read(p)
+		out = append(out, p[:n]...)
+		if errors.Is(err, io.EOF) {
+			return out, nil
+		}
+		if err != nil {
+			return out, err
+		}
+	}
+}
+
+func TestFilterDropsThePrefixReplies(t *testing.T) {
+	t.Parallel()
+	large := statement(string(bytes.Repeat([]byte("x"), 100_000)), "small")
+	tests := []struct {
+		name       string
+		statements int
+		stream     []message
+		want       []message
+		failed     bool
+	}{
+		{"a statement", 1, append(prefixReplies(), append(statement("a", "b"), ready)...), append(statement("a", "b"), ready), false},
+		{"a prefix of two statements", 2, append(append([]message{&pgproto3.ParseComplete{}, &pgproto3.BindComplete{}, &pgproto3.CommandComplete{CommandTag: []byte("DISCARD TEMP")}}, prefixReplies()...), append(statement("a"), ready)...), append(statement("a"), ready), false},
+		{"a notice between all", 1, append(prefixReplies(notice), append(statement("a"), ready)...), append([]message{notice, notice, notice, notice}, append(statement("a"), ready)...), false},
+		{"a status and a notification between all", 1, append(prefixReplies(status, notify), append(statement(), ready)...), append([]message{status, notify, status, notify, status, notify, status, notify}, append(statement(), ready)...), false},
+		{"an error in the prefix", 1, []message{&pgproto3.ParseComplete{}, failure, ready}, []message{failure, ready}, true},
+		{"an error at once", 2, []message{failure, ready}, []message{failure, ready}, true},
+		{"an error in the statement", 1, append(prefixReplies(), &pgproto3.ParseComplete{}, failure, ready), []message{&pgproto3.ParseComplete{}, failure, ready}, false},
+		{"large rows", 1, append(prefixReplies(), append(large, ready)...), append(large, ready), false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			stream, want := encode(t, tt.stream...), encode(t, tt.want...)
+			check := func(size int, parts ...[]byte) {
+				t.Helper()
+				f := filtered(t, tt.statements, parts...)
+				got, err := readAll(f, size)
+				if err != nil {
+					t.Fatalf("buffer %d: %v", size, err)
+				}
+				if !bytes.Equal(got, want) {
+					t.Fatalf("buffer %d: got %q, want %q", size, got, want)
+				}
+				if f.PrefixFailed() != tt.failed {
+					t.Fatalf("PrefixFailed is %t, want %t", f.PrefixFailed(), tt.failed)
+				}
+			}
+			for _, size := range []int{1, 2, 3, 4, 5, 6, 7, 64, 8192} {
+				check(size, stream)
+			}
+			for cut := range min(len(stream), 400) { // with large rows, the boundaries around the prefix
+				check(8192, stream[:cut], stream[cut:])
+				if len(stream) < 2000 {
+					check(3, stream[:cut], stream[cut:])
+					check(5, stream[:cut], stream[cut:])
+				}
+			}
+			if len(stream) < 2000 { // one byte at a time
+				var bytewise [][]byte
+				for i := range stream {
+					bytewise = append(bytewise, stream[i:i+1])
+				}
+				check(8192, bytewise...)
+				check(1, bytewise...)
+			}
+		})
+	}
+}
+
+func TestFilterRefusesRepliesOutOfOrder(t *testing.T) {
+	t.Parallel()
+	tests := map[string][]message{
+		"no ParseComplete":       {&pgproto3.BindComplete{}},
+		"ReadyForQuery early":    {&pgproto3.ParseComplete{}, ready},
+		"a row before Bind":      {&pgproto3.ParseComplete{}, setting},
+		"CommandComplete early":  {&pgproto3.ParseComplete{}, &pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}},
+		"an unexpected RowField": {&pgproto3.ParseComplete{}, &pgproto3.BindComplete{}, &pgproto3.RowDescription{}},
+	}
+	for name, stream := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, size := range []int{1, 8192} {
+				f := filtered(t, 1, encode(t, stream...), encode(t, statement("somebody's")...))
+				got, err := readAll(f, size)
+				if err == nil || len(got) > 0 {
+					t.Fatalf("got %q and error %v, want no byte and an error", got, err)
+				}
+				if _, again := f.Read(make([]byte, 10)); !errors.Is(again, err) {
+					t.Fatalf("the error %v does not stay: %v", err, again)
+				}
+			}
+		})
+	}
+}
+
+func TestFilterRefusesANegativeLength(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{2, 100} {
+		if _, err := readAll(filtered(t, 1, []byte{'1', 0xff, 0xff, 0xff, 0xff}), size); err == nil {
+			t.Fatal("no error")
+		}
+	}
+}
+
+func TestFilterUnarmedPassesEverything(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	in := encode(t, append(statement("a"), ready)...)
+	f := wire.NewFilter(&cutReader{parts: [][]byte{bytes.Clone(in)}}, &out)
+	b := encode(t, &pgproto3.Query{String: "select 1; select 2"})
+	if n, err := f.Write(b); n != len(b) || err != nil {
+		t.Fatal(n, err)
+	}
+	if !bytes.Equal(out.Bytes(), b) {
+		t.Fatalf("sent %q, want %q", out.Bytes(), b)
+	}
+	if got, err := readAll(f, 16); err != nil || !bytes.Equal(got, in) {
+		t.Fatalf("read %q and %v, want %q", got, err, in)
+	}
+}
+
+func TestFilterWritesThePrefixInTheSameWrite(t *testing.T) {
+	t.Parallel()
+	var writes [][]byte
+	f := wire.NewFilter(&cutReader{}, writerFunc(func(p []byte) (int, error) {
+		writes = append(writes, bytes.Clone(p))
+		return len(p), nil
+	}))
+	b := group(t, "select 1")
+	f.Arm(prefix(t, 1), nil)
+	if n, err := f.Write(b); n != len(b) || err != nil {
+		t.Fatalf("Write returned %d and %v, want the caller's %d bytes", n, err, len(b))
+	}
+	want := append(encode(t,
+		&pgproto3.Parse{Query: "select pg_catalog.set_config($1,$2,true)"},
+		&pgproto3.Bind{Parameters: [][]byte{[]byte("search_path"), []byte("tenant_a")}},
+		&pgproto3.Execute{}), b...)
+	if len(writes) != 1 || !bytes.Equal(writes[0], want) {
+		t.Fatalf("wrote %q, want one write of %q", writes, want)
+	}
+}
+
+func TestFilterPutsParameterTypesIn(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	f := wire.NewFilter(&cutReader{}, &out)
+	f.Arm(wire.Prefix{}, []uint32{17, 0})
+	if _, err := f.Write(group(t, "insert into t values ($1, $2)")); err != nil {
+		t.Fatal(err)
+	}
+	want := encode(t, &pgproto3.Parse{Query: "insert into t values ($1, $2)", ParameterOIDs: []uint32{17, 0}},
+		&pgproto3.Bind{}, &pgproto3.Describe{ObjectType: 'P'}, &pgproto3.Execute{}, &pgproto3.Sync{})
+	if !bytes.Equal(out.Bytes(), want) {
+		t.Fatalf("wrote %q, want %q", out.Bytes(), want)
+	}
+}
+
+func TestFilterSendsNothingThatWouldPassWithoutThePrefix(t *testing.T) {
+	t.Parallel()
+	full := group(t, "select 1")
+	tests := map[string][]byte{
+		"a simple query":          encode(t, &pgproto3.Query{String: "select 1"}),
+		"two groups in one write": append(bytes.Clone(full), full...),
+		"a group without Sync":    full[:len(full)-5],
+		"half a message":          full[:len(full)-1],
+		"nothing":                 {},
+		"Sync alone":              encode(t, &pgproto3.Sync{}),
+		"a simple query behind":   append(encode(t, &pgproto3.Parse{Query: "select 1"}, &pgproto3.Sync{}), encode(t, &pgproto3.Query{String: "select 1"})...),
+		"types already given":     encode(t, &pgproto3.Parse{Query: "select $1", ParameterOIDs: []uint32{25}}, &pgproto3.Sync{}),
+	}
+	for name, b := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var out bytes.Buffer
+			f := wire.NewFilter(&cutReader{}, &out)
+			f.Arm(prefix(t, 1), []uint32{25})
+			if n, err := f.Write(b); n != 0 || err == nil {
+				t.Errorf("Write returned %d and %v, want 0 and an error", n, err)
+			}
+			if out.Len() > 0 {
+				t.Errorf("sent %q", out.Bytes())
+			}
+			if f.Disarm() {
+				t.Error("the group counts as sent")
+			}
+		})
+	}
+}
+
+func TestFilterIsArmedForOneGroup(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	f := wire.NewFilter(&cutReader{parts: [][]byte{encode(t, append(prefixReplies(), ready)...)}}, &out)
+	f.Arm(prefix(t, 1), nil)
+	b := group(t, "select 1")
+	if _, err := f.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readAll(f, 100); err != nil {
+		t.Fatal(err)
+	}
+	out.Reset()
+	if _, err := f.Write(b); err != nil || !bytes.Equal(out.Bytes(), b) {
+		t.Fatalf("the second group: error %v, sent %q, want it as it is", err, out.Bytes())
+	}
+}
+
+func TestFilterRefusesAGroupBeforeTheLastIsRead(t *testing.T) {
+	t.Parallel()
+	f := filtered(t, 1)
+	f.Arm(prefix(t, 1), nil)
+	if _, err := f.Write(group(t, "select 1")); err == nil {
+		t.Fatal("no error")
+	}
+}
+
+func TestFilterLetsTerminatePassWhileArmed(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	f := wire.NewFilter(&cutReader{}, &out)
+	f.Arm(prefix(t, 1), nil)
+	b := encode(t, &pgproto3.Terminate{})
+	if _, err := f.Write(b); err != nil || !bytes.Equal(out.Bytes(), b) {
+		t.Fatalf("error %v, sent %q", err, out.Bytes())
+	}
+}
+
+func TestFilterReportsTheCallersBytesOfAFailedWrite(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken pipe")
+	b := group(t, "select 1")
+	var lead bytes.Buffer
+	probe := wire.NewFilter(&cutReader{}, &lead)
+	probe.Arm(prefix(t, 1), nil)
+	if _, err := probe.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	prefixLen := lead.Len() - len(b)
+	for _, tt := range []struct{ written, want int }{{0, 0}, {1, 0}, {prefixLen, 0}, {prefixLen + 3, 3}} {
+		f := wire.NewFilter(&cutReader{}, writerFunc(func([]byte) (int, error) { return tt.written, broken }))
+		f.Arm(prefix(t, 1), nil)
+		if n, err := f.Write(b); n != tt.want || !errors.Is(err, broken) {
+			t.Errorf("%d bytes went out: Write returned %d and %v, want %d", tt.written, n, err, tt.want)
+		}
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }

@@ -1,0 +1,44 @@
+package plugin
+
+import (
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+	"gorm.io/gorm"
+
+	"github.com/tenantry/tenantry/internal/driver"
+)
+
+// WithConn calls f with the real pgx connection of the transaction tx, for what
+// GORM has no words for: COPY, batches, large objects. tx is what db.Begin or
+// db.Transaction gives; outside a transaction it is an error, because a bare
+// connection has no tenant.
+//
+//	err := db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+//		return plugin.WithConn(tx, func(c *pgx.Conn) error {
+//			_, err := c.CopyFrom(ctx, pgx.Identifier{"invoices"}, columns, source)
+//			return err
+//		})
+//	})
+//
+// The connection is lent for the time of the call. f must not keep it, end the
+// transaction, or leave anything in the session (SET without LOCAL, named
+// prepared statements): the next tenant would find it there. An error of f is
+// returned as it is and does not end the transaction by itself.
+func WithConn(tx *gorm.DB, f func(*pgx.Conn) error) error {
+	if f == nil {
+		return errors.New("plugin: WithConn: the function is nil")
+	}
+	if tx.DryRun {
+		return nil
+	}
+	pool := tx.Statement.ConnPool
+	if prepared, ok := pool.(*gorm.PreparedStmtTX); ok {
+		pool = prepared.Tx
+	}
+	if _, ok := pool.(gorm.TxCommitter); !ok {
+		return errors.New("plugin: WithConn: not in a transaction: use db.Transaction or db.Begin")
+	}
+	_, err := pool.ExecContext(tx.Statement.Context, "-- plugin.WithConn", driver.Work(f))
+	return err
+}

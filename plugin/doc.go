@@ -1,0 +1,15 @@
+// Package plugin makes a GORM database on PostgreSQL multi-tenant.
+//
+//	db, err := gorm.Open(postgres.Open(dsn), &gorm.Config{})
+//	err = db.Use(plugin.New(plugin.BySchema()))
+//	ctx = scope.With(ctx, acme)
+//	db.WithContext(ctx).Find(&invoices) // from schema tenant_acme
+//
+// From db.Use on, every statement of db, of db.DB() and of whatever is handed
+// one of them runs at the place that the [Strategy] gives for the tenant on the
+// statement's context. A context without a scope is an error that matches
+// scope.ErrNone, and nothing is sent.
+//
+// The plugin takes the place of the connection pool that GORM has opened. Close
+// it with [Plugin.Close] or by closing the *sql.DB of db.DB().
+package plugin

@@ -1,0 +1,56 @@
+package plugin
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Option changes what [New] builds.
+type Option func(*config) error
+
+type config struct {
+	maxConns int32
+	hooks    []func(*pgxpool.Config) error
+}
+
+// WithMaxConns sets how many connections the base pool opens at most. The
+// default is pgxpool's: pool_max_conns of the connection string, or the larger
+// of 4 and the number of CPUs.
+func WithMaxConns(n int) Option {
+	return func(c *config) error {
+		if n < 1 || n > 1<<15 {
+			return fmt.Errorf("plugin: WithMaxConns: %d is not between 1 and %d", n, 1<<15)
+		}
+		c.maxConns = int32(n) //nolint:gosec // checked
+		return nil
+	}
+}
+
+// WithPoolConfig calls f with the configuration of the base pool before it is
+// opened: the place for a tracer (ConnConfig.Tracer), lifetimes, TLS, or hooks
+// that register types. It may be given more than once; each sees what the
+// earlier ones did. The query mode and the default search_path are set after f
+// and can't be changed. An error of f is an error of db.Use.
+func WithPoolConfig(f func(*pgxpool.Config) error) Option {
+	return func(c *config) error {
+		if f == nil {
+			return errors.New("plugin: WithPoolConfig: the function is nil")
+		}
+		c.hooks = append(c.hooks, f)
+		return nil
+	}
+}
+
+func (c *config) apply(p *pgxpool.Config) error {
+	if c.maxConns > 0 {
+		p.MaxConns = c.maxConns
+	}
+	for _, f := range c.hooks {
+		if err := f(p); err != nil {
+			return fmt.Errorf("plugin: WithPoolConfig: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,127 @@
+package plugin
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"gorm.io/gorm"
+
+	"github.com/tenantry/tenantry/internal/driver"
+)
+
+// Plugin is a gorm.Plugin for one database. It is safe for concurrent use.
+type Plugin struct {
+	strategy Strategy
+	config   config
+	err      error // of New, reported by Initialize
+	counters driver.Counters
+
+	mu   sync.Mutex // guards what Initialize sets; not held while closing
+	sql  *sql.DB
+	base *pgxpool.Pool
+}
+
+var _ gorm.Plugin = (*Plugin)(nil)
+
+// New returns a plugin that places tenants by strategy. Errors in the arguments
+// are reported by db.Use. A Plugin serves one database: make another for
+// another.
+func New(strategy Strategy, opts ...Option) *Plugin {
+	p := &Plugin{strategy: strategy}
+	if strategy == nil {
+		p.err = errors.New("plugin: the strategy is nil: pass plugin.BySchema() or your own")
+	}
+	if s, ok := strategy.(interface{ check() error }); ok {
+		p.err = errors.Join(p.err, s.check())
+	}
+	for _, o := range opts {
+		p.err = errors.Join(p.err, o(&p.config))
+	}
+	return p
+}
+
+// Name returns the name under which GORM keeps the plugin. It refuses a second
+// plugin of that name with gorm.ErrRegistered.
+func (p *Plugin) Name() string { return "tenantry" }
+
+// Initialize puts the plugin's pool into db. Call it through db.Use, on the
+// *gorm.DB that gorm.Open returned and before any session is made from it: an
+// older session keeps the pool it has, which is closed if GORM opened it.
+//
+// It takes the configuration of the database that GORM has open, which must be
+// PostgreSQL by pgx; it dials only if GORM was given a ready-made *sql.DB, to
+// read the configuration from it, and it never closes that one.
+func (p *Plugin) Initialize(db *gorm.DB) error {
+	if p.err != nil {
+		return p.err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sql != nil {
+		return errors.New("plugin: this plugin is registered already; make another with plugin.New for another database")
+	}
+	source, err := openedBy(db)
+	if err != nil {
+		return err
+	}
+	if err := p.open(source.config); err != nil {
+		return err
+	}
+	replacePool(db, p.sql)
+	return source.release()
+}
+
+// open opens the base pool, and the *sql.DB whose connections find their tenant.
+func (p *Plugin) open(cfg *pgxpool.Config) error {
+	if err := p.config.apply(cfg); err != nil {
+		return err
+	}
+	driver.PreparePool(cfg)
+	base, err := pgxpool.NewWithConfig(context.Background(), cfg)
+	if err != nil {
+		return fmt.Errorf("plugin: open the base pool: %w", err)
+	}
+	p.base = base
+	p.sql = sql.OpenDB(&driver.Connector{
+		Locator:  locator{strategy: p.strategy, base: base},
+		Base:     base,
+		Counters: &p.counters,
+		OnClose:  func() error { base.Close(); return nil },
+	})
+	// Shells cost nothing: as many may lie idle as there are real connections.
+	p.sql.SetMaxIdleConns(int(cfg.MaxConns))
+	return nil
+}
+
+// replacePool makes db use pool everywhere, also where GORM keeps prepared
+// statements. Those were prepared on the old pool and are closed.
+func replacePool(db *gorm.DB, pool *sql.DB) {
+	if prepared, ok := db.ConnPool.(*gorm.PreparedStmtDB); ok {
+		prepared.Close()
+		prepared.ConnPool = pool
+		return
+	}
+	db.ConnPool = pool
+	db.Statement.ConnPool = pool
+	if prepared, ok := db.Session(&gorm.Session{PrepareStmt: true}).Statement.ConnPool.(*gorm.PreparedStmtDB); ok {
+		prepared.Close()
+	}
+}
+
+// Close closes every pool that the plugin has opened, and waits until their
+// connections have been given back. Further statements fail. It is safe to call
+// it more than once and from several goroutines; closing the *sql.DB of db.DB()
+// does the same.
+func (p *Plugin) Close() error {
+	p.mu.Lock()
+	pool := p.sql
+	p.mu.Unlock()
+	if pool == nil {
+		return nil
+	}
+	return pool.Close()
+}

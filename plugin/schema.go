@@ -1,0 +1,124 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tenantry/tenantry/scope"
+)
+
+// maxIdentifier is the longest name in PostgreSQL, in bytes: it cuts longer
+// ones, and two tenants could become one (NAMEDATALEN, manual section 4.1.1).
+const maxIdentifier = 63
+
+// SchemaOption changes what [BySchema] does.
+type SchemaOption func(*bySchema) error
+
+// WithSchemaName sets the function that names a tenant's schema. The default is
+// "tenant_" and the id. The function is called for every checkout, must be safe
+// for concurrent use, and must give two tenants two names. A name that is not
+// lower case, has more than 63 bytes, or is PostgreSQL's own refuses the
+// statement.
+func WithSchemaName(name func(scope.Tenant) string) SchemaOption {
+	return func(s *bySchema) error {
+		if name == nil {
+			return errors.New("plugin: WithSchemaName: the function is nil")
+		}
+		s.name = name
+		return nil
+	}
+}
+
+// WithSharedSchemas adds schemas behind the tenant's own in every tenant's
+// search_path, in this order, and makes them the place of scope.Shared.
+//
+// The default is none for tenants: a table that is missing from the tenant's
+// schema is then an error and never a table of the same name elsewhere. The
+// default for scope.Shared is "public".
+func WithSharedSchemas(names ...string) SchemaOption {
+	return func(s *bySchema) error {
+		for _, n := range names {
+			if err := checkSchema(n); err != nil {
+				return fmt.Errorf("plugin: WithSharedSchemas: %w", err)
+			}
+		}
+		s.shared = append(s.shared, names...)
+		return nil
+	}
+}
+
+// BySchema returns the strategy that keeps each tenant in a schema of its own
+// in the database that GORM was opened on. A wrong option is reported by db.Use.
+func BySchema(opts ...SchemaOption) Strategy {
+	s := &bySchema{name: func(t scope.Tenant) string { return "tenant_" + t.String() }}
+	for _, o := range opts {
+		s.err = errors.Join(s.err, o(s))
+	}
+	return s
+}
+
+type bySchema struct {
+	name   func(scope.Tenant) string
+	shared []string
+	err    error // of the options; reported when the plugin is registered
+}
+
+func (s *bySchema) check() error { return s.err }
+
+func (s *bySchema) Place(_ context.Context, base *pgxpool.Pool, t scope.Tenant) (Placement, error) {
+	schema := s.name(t)
+	if err := checkSchema(schema); err != nil {
+		return Placement{}, err
+	}
+	for _, shared := range s.shared {
+		if schema == shared {
+			return Placement{}, fmt.Errorf("plugin: schema %q is listed as shared and can't be a tenant's", schema)
+		}
+	}
+	return Placement{Pool: base, Schema: schema, Settings: searchPath(append([]string{schema}, s.shared...))}, nil
+}
+
+func (s *bySchema) PlaceShared(_ context.Context, base *pgxpool.Pool) (Placement, error) {
+	shared := s.shared
+	if len(shared) == 0 {
+		shared = []string{"public"}
+	}
+	return Placement{Pool: base, Schema: shared[0], Settings: searchPath(shared)}, nil
+}
+
+// searchPath ends with pg_temp: where it is not listed PostgreSQL searches it
+// first, and a temporary table could stand before the tenant's (manual section
+// 20.11.1, search_path).
+func searchPath(schemas []string) []Setting {
+	var b strings.Builder
+	for _, s := range schemas {
+		b.WriteString(pgx.Identifier{s}.Sanitize())
+		b.WriteString(", ")
+	}
+	b.WriteString("pg_temp")
+	return []Setting{{Name: "search_path", Value: b.String()}}
+}
+
+// checkSchema refuses names that are not surely one schema of the user's.
+// Poolers that track search_path compare it without case, so that "Acme" and
+// "acme" would leak into each other.
+func checkSchema(name string) error {
+	switch {
+	case name == "":
+		return errors.New("plugin: the schema name is empty")
+	case len(name) > maxIdentifier:
+		return fmt.Errorf("plugin: schema %q has %d bytes, PostgreSQL cuts names at %d", name, len(name), maxIdentifier)
+	case name != strings.ToLower(name):
+		return fmt.Errorf("plugin: schema %q is not lower case", name)
+	case strings.HasPrefix(name, "pg_") || name == "information_schema":
+		return fmt.Errorf("plugin: schema %q is PostgreSQL's own", name)
+	case strings.ContainsRune(name, 0):
+		return fmt.Errorf("plugin: schema %q has a NUL byte", name)
+	}
+	return nil
+}
