@@ -16,8 +16,8 @@ type config struct {
 }
 
 // WithMaxConns sets how many connections the base pool opens at most. The
-// default is pgxpool's: pool_max_conns of the connection string, or the larger
-// of 4 and the number of CPUs.
+// default is what SetMaxOpenConns was called with before db.Use, or else
+// pgxpool's: the larger of 4 and the number of CPUs.
 func WithMaxConns(n int) Option {
 	return func(c *config) error {
 		if n < 1 || n > 1<<15 {

@@ -76,8 +76,8 @@ func dialectorOf(db *gorm.DB) (*postgres.Dialector, error) {
 	}
 }
 
-// parse reads the connection string as pgxpool does, pool_max_conns and its
-// like included, and takes over what the dialector does besides.
+// parse reads the connection string, and takes over what the dialector does
+// besides.
 func parse(c *postgres.Config) (*pgxpool.Config, error) {
 	cfg, err := pgxpool.ParseConfig(c.DSN)
 	if err != nil {

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"io"
@@ -55,4 +56,10 @@ type opener struct{}
 
 func (opener) Open(string) (driver.Conn, error) {
 	return nil, errors.New("tenantry: connections are opened by the plugin, not by name")
+}
+
+// Serves reports whether db is made of this package's connections.
+func Serves(db *sql.DB) bool {
+	_, ok := db.Driver().(opener)
+	return ok
 }

@@ -6,21 +6,24 @@ var (
 	errControlInTx     = errors.New("tenantry: the text begins or ends a transaction inside of one, and the tenant's settings would end with it: use Commit, Rollback or SavePoint")
 	errControlInScript = errors.New("tenantry: the script begins or ends transactions, and the tenant's settings would end with the first: leave out BEGIN and COMMIT, and run it in a transaction of db.Transaction")
 	errTaintPooled     = errors.New("tenantry: the text leaves state in the session (SET, RESET, PREPARE, LISTEN, …), and behind a transaction pooler the next tenant would find it: use SET LOCAL in a transaction, or connect directly")
+	errCodePooled      = errors.New("tenantry: the code that CALL runs could end the transaction, and behind a transaction pooler go on without a tenant: run it in a transaction of db.Transaction")
 )
 
-// inspect refuses texts that would take a statement from under its settings,
-// and reports whether the text leaves state in the session.
-func (c *conn) inspect(query string) (taints bool, err error) {
+// inspect refuses texts that would take a statement from under its settings.
+// bare says that the text is to run by Exec without arguments.
+func (c *conn) inspect(query string, bare bool) (traits, error) {
 	t := traitsOf(query)
 	switch {
 	case t.control && c.inTx:
-		return false, errControlInTx
+		return t, errControlInTx
 	case t.control && t.commands > 1:
-		return false, errControlInScript
+		return t, errControlInScript
 	case t.taints && c.lease.link.pooled():
-		return false, errTaintPooled
+		return t, errTaintPooled
+	case t.code && !bare && !c.inTx && c.lease.link.pooled():
+		return t, errCodePooled
 	}
-	return t.taints, nil
+	return t, nil
 }
 
 // taint marks the session that a statement has left state in. Only after the

@@ -60,8 +60,8 @@ func (c *conn) typed(ctx context.Context, p parameters, at []int) (parameters, e
 }
 
 // encode returns p with the arguments at the given positions as text. They
-// travel with their types, so that a column whose type has changed meanwhile is
-// an error and not a wrong value.
+// travel with the types that they were encoded for, so that the server treats
+// them as such also when a column's type has changed meanwhile.
 func (p parameters) encode(m *pgtype.Map, oids []uint32, at []int) (parameters, error) {
 	if len(oids) != len(p.named)-1 {
 		return p, fmt.Errorf("tenantry: the statement has %d parameters, but %d arguments were given", len(oids), len(p.named)-1)

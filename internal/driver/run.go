@@ -18,6 +18,7 @@ const (
 	codeInTransaction  = "25001" // refused because it is in a transaction
 	codeNoSchema       = "3F000"
 	codeSyntax         = "42601"
+	codeTermination    = "2D000" // code has tried to end a transaction that it may not end
 )
 
 // codeOf returns PostgreSQL's code of err, or "".

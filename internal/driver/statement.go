@@ -68,12 +68,12 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 	if err != nil {
 		return nil, err
 	}
-	taints, err := c.inspect(query)
+	t, err := c.inspect(query, false)
 	if err != nil {
 		return nil, err
 	}
 	rows, err := c.query(ctx, query, values)
-	c.taint(taints)
+	c.taint(t.taints)
 	return rows, err
 }
 
@@ -109,13 +109,14 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 	if err != nil {
 		return nil, err
 	}
-	taints, err := c.inspect(query)
+	bare := len(values) == 0
+	t, err := c.inspect(query, bare)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { c.taint(taints) }()
-	if len(values) == 0 {
-		return c.execText(ctx, query)
+	defer func() { c.taint(t.taints) }()
+	if bare {
+		return c.execText(ctx, query, t)
 	}
 	return c.exec(ctx, query, values)
 }

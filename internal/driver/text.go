@@ -13,36 +13,47 @@ import (
 
 var errSessionPooled = errors.New("behind a transaction pooler a statement that can't run in a transaction can't be given a tenant: connect directly for it")
 
-// execText runs a text without arguments: DDL or a script. In a transaction the
-// settings hold for all of it. Outside, it is first sent like any other
-// statement. The server refuses what can't be sent so before any of it has run:
-// several statements in one text, or one that can't run in a transaction.
-func (c *conn) execText(ctx context.Context, query string) (driver.Result, error) {
+// execText runs a text without arguments: DDL or a script.
+func (c *conn) execText(ctx context.Context, query string, t traits) (driver.Result, error) {
 	var tag pgconn.CommandTag
 	var err error
-	send := func(l *lease) error {
-		tag, err = execExtended(ctx, l.conn(), query)
-		return retryable(err)
+	if c.inTx || t.commands == 0 {
+		tag, err = c.lease.conn().Exec(ctx, query) // all of it has the transaction's settings
+	} else {
+		tag, err = c.execImplicit(ctx, query, t)
 	}
-	if c.inTx || query == "" {
-		send = func(l *lease) error {
-			tag, err = l.conn().Exec(ctx, query)
-			return retryable(err)
-		}
-	}
-	err = c.send(ctx, nil, send)
-	switch {
-	case c.inTx:
-	case refusedBy(err, codeSyntax, "exec_parse_message"):
-		tag, err = c.execScript(ctx, query)
-	case refusedBy(err, codeInTransaction, "PreventInTransactionBlock"):
-		tag, err = c.execSession(ctx, query)
-	}
+	err = retryable(err)
 	c.count(err)
 	if err != nil {
 		return nil, err
 	}
 	return driver.RowsAffected(tag.RowsAffected()), nil
+}
+
+// execImplicit runs a text outside a transaction. It is first sent like any
+// other statement. The server refuses what can't be sent so before any of it
+// has run: several statements in one text, or one that can't run in a
+// transaction.
+//
+// CALL and DO start as a script: there the server lets their code end no
+// transaction, and with it the settings. Code that does is refused with all
+// that it did, and is run again under settings of the session.
+func (c *conn) execImplicit(ctx context.Context, query string, t traits) (tag pgconn.CommandTag, err error) {
+	if t.code {
+		tag, err = c.execScript(ctx, query)
+	} else {
+		err = c.send(ctx, nil, func(l *lease) error {
+			tag, err = execExtended(ctx, l.conn(), query)
+			return retryable(err)
+		})
+		if refusedBy(err, codeSyntax, "exec_parse_message") {
+			return c.execScript(ctx, query)
+		}
+	}
+	if refusedBy(err, codeInTransaction, "PreventInTransactionBlock") || t.code && t.commands == 1 && codeOf(err) == codeTermination {
+		return c.execSession(ctx, query)
+	}
+	return tag, err
 }
 
 // execExtended runs one statement by the extended protocol, which pgx's Exec
@@ -63,14 +74,16 @@ func refusedBy(err error, code, routine string) bool {
 	return errors.As(err, &pgErr) && pgErr.Code == code && (pgErr.Routine == "" || pgErr.Routine == routine)
 }
 
-// execScript runs several statements in one simple message, which is one
-// implicit transaction, with the settings in front.
+// execScript runs a text in one simple message, which is one implicit
+// transaction, with the settings in front. The guard's error could not be told
+// from one of the script, so temporary tables are dropped instead.
 func (c *conn) execScript(ctx context.Context, query string) (pgconn.CommandTag, error) {
 	l := c.lease
 	h := trusting
-	if l.link.pooled() {
+	if l.fresh || l.link.pooled() {
 		h = cleaned
 	}
+	l.fresh = false
 	lead := l.target.script(local, h)
 	tag, err := l.conn().Exec(ctx, lead+query)
 	var pgErr *pgconn.PgError

@@ -10,6 +10,7 @@ type traits struct {
 	commands int  // how many statements it holds
 	control  bool // it begins or ends a transaction
 	taints   bool // it leaves state in the session, such as SET or PREPARE
+	code     bool // it runs CALL or DO, whose code may end transactions
 }
 
 // traitsOf reads the text as far as needed to know its statements' first words.
@@ -20,6 +21,7 @@ func traitsOf(query string) traits {
 		t.commands++
 		t.control = t.control || c.control()
 		t.taints = t.taints || c.taints(query)
+		t.code = t.code || c.is(0, "call", "do")
 	}
 	return t
 }

@@ -1,0 +1,383 @@
+package plugin_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"gorm.io/gorm"
+
+	"github.com/tenantry/tenantry/internal/pgserver/pgtest"
+	"github.com/tenantry/tenantry/plugin"
+	"github.com/tenantry/tenantry/scope"
+)
+
+// oneConnection has the two tenants share a single connection, so that whatever
+// the one leaves in the session is there for the other.
+func oneConnection(t *testing.T) (*gorm.DB, string) {
+	t.Helper()
+	db, _, dsn := twoTenants(t, nil, plugin.WithMaxConns(1))
+	return db, dsn
+}
+
+func title(t *testing.T, db *gorm.DB, id string) string {
+	t.Helper()
+	var title string
+	if err := db.WithContext(as(t, id)).Raw("select title from invoices where id = ?", 1).Scan(&title).Error; err != nil {
+		t.Errorf("read as %s: %v", id, err)
+	}
+	return title
+}
+
+func TestTemporaryTablesDoNotReachTheNextTenant(t *testing.T) {
+	t.Parallel()
+	makers := map[string]func(tx *gorm.DB) error{
+		"CREATE TEMP TABLE": func(tx *gorm.DB) error {
+			return tx.Exec("create temp table scratch as select title from invoices").Error
+		},
+		"SELECT INTO": func(tx *gorm.DB) error { return tx.Exec("select title into temp scratch from invoices").Error },
+		"a script": func(tx *gorm.DB) error {
+			return tx.Exec("create temp table scratch (title text); insert into scratch select title from invoices").Error
+		},
+		"a function's secret": func(tx *gorm.DB) error {
+			return tx.Exec("do $$ begin execute 'create te'||'mp table scratch as select title from invoices'; end $$").Error
+		},
+		"a temporary view": func(tx *gorm.DB) error { return tx.Exec("create temp view scratch as select 'a'::text as title").Error },
+		"within a transaction": func(tx *gorm.DB) error {
+			return tx.Transaction(func(tx *gorm.DB) error {
+				return tx.Exec("create temp table scratch as select title from invoices").Error
+			})
+		},
+		"through pgx": func(tx *gorm.DB) error {
+			return tx.Transaction(func(tx *gorm.DB) error {
+				return plugin.WithConn(tx, func(c *pgx.Conn) error {
+					_, err := c.Exec(context.Background(), "create temp table scratch as select title from invoices")
+					return err
+				})
+			})
+		},
+	}
+	users := map[string]func(tx *gorm.DB) ([]string, error){
+		"a read": func(tx *gorm.DB) (out []string, err error) {
+			err = tx.Raw("select title from scratch where title <> ?", "").Scan(&out).Error
+			return out, err
+		},
+		"IF NOT EXISTS": func(tx *gorm.DB) (out []string, err error) {
+			err = tx.Connection(func(tx *gorm.DB) error {
+				if err := tx.Exec("create temp table if not exists scratch (title text)").Error; err != nil {
+					return err
+				}
+				return tx.Raw("select title from scratch").Scan(&out).Error
+			})
+			return out, err
+		},
+		"a transaction": func(tx *gorm.DB) (out []string, err error) {
+			err = tx.Transaction(func(tx *gorm.DB) error { return tx.Raw("select title from scratch").Scan(&out).Error })
+			return out, err
+		},
+		"a script": func(tx *gorm.DB) ([]string, error) {
+			return nil, tx.Exec("select 1; insert into invoices (title) select title from scratch").Error
+		},
+	}
+	for making, mk := range makers {
+		for using, use := range users {
+			t.Run(making+", "+using, func(t *testing.T) {
+				t.Parallel()
+				db, _ := oneConnection(t)
+				if err := mk(db.WithContext(as(t, "a"))); err != nil {
+					t.Fatal(err)
+				}
+				for _, id := range []string{"b", "a"} { // not even the same tenant's next statement
+					seen, err := use(db.WithContext(as(t, id)))
+					if len(seen) > 0 {
+						t.Errorf("%s sees %q", id, seen)
+					}
+					if err != nil {
+						mustSay(t, err, "42P01") // there is no such table: right
+					}
+				}
+				if got := title(t, db, "b"); got != "b" {
+					t.Errorf("b reads %q", got)
+				}
+			})
+		}
+	}
+}
+
+func TestATemporaryTableWorksOnAPinnedConnection(t *testing.T) {
+	t.Parallel()
+	db, _ := oneConnection(t)
+	err := db.WithContext(as(t, "a")).Connection(func(tx *gorm.DB) error {
+		var n int
+		return errors.Join(
+			tx.Exec("create temp table scratch as select title from invoices").Error,
+			tx.Raw("select count(*) from scratch").Scan(&n).Error,
+			tx.Exec("drop table scratch").Error)
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestATemporaryTableDoesNotShadowTheTenants(t *testing.T) {
+	t.Parallel()
+	db, _ := oneConnection(t)
+	err := db.WithContext(as(t, "b")).Transaction(func(tx *gorm.DB) error {
+		if err := tx.Exec("create temp table invoices (id bigint, title text, cents bigint)").Error; err != nil {
+			return err
+		}
+		var row Invoice
+		if err := tx.First(&row).Error; err != nil || row.Title != "b" {
+			return fmt.Errorf("read %q: %w", row.Title, err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSessionStateDoesNotReachTheNextTenant lets a leave state in the one
+// session in every way, and looks for it as b.
+func TestSessionStateDoesNotReachTheNextTenant(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		leave string // run as a
+		look  string // run as b; must give want or an error of code
+		want  string
+		code  string
+	}{
+		{"SET search_path", "set search_path = tenant_a", "select title from invoices", "b", ""},
+		{"SET SESSION search_path", "set session search_path to tenant_a, public", "select title from invoices", "b", ""},
+		{"RESET search_path", "reset search_path", "select title from invoices", "b", ""},
+		{"RESET ALL", "RESET ALL", "select title from invoices", "b", ""},
+		{"DISCARD ALL", "discard all", "select title from invoices", "b", ""},
+		{"set_config", "select set_config('search_path', 'tenant_a', false)", "select title from invoices", "b", ""},
+		{"set_config in a function", "do $$ begin perform Set_Config('app.who', 'a', false); end $$", "select coalesce(current_setting('app.who', true), '')", "", ""},
+		{"a custom setting", "set app.who = 'a'", "select coalesce(current_setting('app.who', true), '')", "", ""},
+		{"a comment before SET", "/* x; */ -- y\n set app.who = 'a'", "select coalesce(current_setting('app.who', true), '')", "", ""},
+		{"SET in a script", "select 1; set app.who = 'a'", "select coalesce(current_setting('app.who', true), '')", "", ""},
+		{"PREPARE", "prepare q as select title from tenant_a.invoices", "execute q", "", "26000"},
+		{"a cursor WITH HOLD", "declare c cursor with hold for select title from invoices", "fetch c", "", "34000"},
+		{"an advisory lock", "select pg_advisory_lock(4711)", "select count(*)::text from pg_locks where locktype = 'advisory' and objid = 4711 and granted", "0", ""},
+		{"LISTEN", "listen news", "select count(*)::text from pg_listening_channels()", "0", ""},
+	}
+	for _, tt := range tests {
+		for _, inTx := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, in a transaction: %t", tt.name, inTx), func(t *testing.T) {
+				t.Parallel()
+				if inTx && (tt.name == "DISCARD ALL") {
+					return // PostgreSQL refuses it there
+				}
+				db, _ := oneConnection(t)
+				a := db.WithContext(as(t, "a"))
+				leave := func(tx *gorm.DB) error { return tx.Exec(tt.leave).Error }
+				err := leave(a)
+				if inTx {
+					err = a.Transaction(leave)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				var got string
+				err = db.WithContext(as(t, "b")).Raw(tt.look).Scan(&got).Error
+				if tt.code != "" {
+					mustSay(t, err, tt.code)
+				} else if err != nil || got != tt.want {
+					t.Errorf("b sees %q, error %v, want %q", got, err, tt.want)
+				}
+			})
+		}
+	}
+}
+
+func TestSetLocalEndsWithItsTransactionAndKeepsTheConnection(t *testing.T) {
+	t.Parallel()
+	db, p, _ := twoTenants(t, nil, plugin.WithMaxConns(1))
+	before := p.Stats().Base.NewConnsCount()
+	for range 3 {
+		err := db.WithContext(as(t, "a")).Transaction(func(tx *gorm.DB) error {
+			return tx.Exec("set local lock_timeout = '1s'").Error
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got string
+		if err := db.WithContext(as(t, "b")).Raw("show lock_timeout").Scan(&got).Error; err != nil || got != "0" {
+			t.Errorf("b sees lock_timeout %q, error %v", got, err)
+		}
+	}
+	if after := p.Stats().Base.NewConnsCount(); after != before {
+		t.Errorf("%d connections were opened for SET LOCAL", after-before)
+	}
+}
+
+// TestRawTransactionControl: the settings end with the transaction, so SQL text
+// must not end it behind the driver's back.
+func TestRawTransactionControl(t *testing.T) {
+	t.Parallel()
+	db, _ := oneConnection(t)
+	a := db.WithContext(as(t, "a"))
+	for _, sql := range []string{"commit", "ROLLBACK", "/* x */ end", "abort", "commit and chain", "select 1; commit", "rollback and chain", "prepare transaction 'x'", "begin"} {
+		err := a.Transaction(func(tx *gorm.DB) error { return tx.Exec(sql).Error })
+		mustSay(t, err, "transaction")
+	}
+	for _, sql := range []string{"begin; update invoices set cents = 5; commit", "commit; update invoices set cents = 5"} {
+		mustSay(t, a.Exec(sql).Error, "db.Transaction")
+	}
+	var cents int64
+	if err := a.Raw("select cents from invoices where id = 1").Scan(&cents).Error; err != nil || cents != 0 {
+		t.Errorf("a refused script has left %d cents, error %v", cents, err)
+	}
+	// a whole transaction as text on a pinned connection is the user's own affair, and safe
+	err := a.Connection(func(tx *gorm.DB) error {
+		var title string
+		return errors.Join(tx.Exec("begin").Error, tx.Raw("select title from invoices where id = 1").Scan(&title).Error, tx.Exec("commit").Error)
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if got := title(t, db, "b"); got != "b" {
+		t.Errorf("b reads %q", got)
+	}
+}
+
+func TestAnotherScopeInATransactionIsAMismatch(t *testing.T) {
+	t.Parallel()
+	db, p, _ := twoTenants(t, nil)
+	err := db.WithContext(as(t, "a")).Transaction(func(tx *gorm.DB) error {
+		var mismatch *scope.MismatchError
+		err := tx.WithContext(as(t, "b")).Find(&[]Invoice{}).Error
+		if !errors.As(err, &mismatch) || mismatch.Began != tenant(t, "a") || mismatch.Asked != tenant(t, "b") {
+			return fmt.Errorf("statement of b: %w", err)
+		}
+		if err := tx.WithContext(scope.Shared(t.Context())).Find(&[]Invoice{}).Error; !errors.As(err, &mismatch) {
+			return fmt.Errorf("shared statement: %w", err)
+		}
+		if err := tx.WithContext(t.Context()).Find(&[]Invoice{}).Error; !errors.Is(err, scope.ErrNone) {
+			return fmt.Errorf("statement without a scope: %w", err)
+		}
+		var rows []Invoice // nothing of this has hurt the transaction
+		if err := tx.Find(&rows).Error; err != nil || len(rows) != 1 || rows[0].Title != "a" {
+			return fmt.Errorf("read %v: %w", rows, err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if got := p.Stats().Mismatched; got != 2 {
+		t.Errorf("%d mismatches are counted, want 2", got)
+	}
+}
+
+func TestAPinnedConnectionFollowsTheContext(t *testing.T) {
+	t.Parallel()
+	db, _ := oneConnection(t)
+	err := db.WithContext(as(t, "a")).Connection(func(tx *gorm.DB) error {
+		for _, id := range []string{"a", "b", "a", "a", "b"} {
+			var row Invoice
+			if err := tx.WithContext(as(t, id)).First(&row).Error; err != nil || row.Title != id {
+				return fmt.Errorf("as %s read %q: %w", id, row.Title, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSharedScope(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.Database(t)
+	pool := admin(t, dsn)
+	mustExec(t, pool, "create schema tenant_a", "create schema commons",
+		"create table commons.plans (name text)", "insert into commons.plans values ('gold')",
+		"create table public.plans (name text)", "insert into public.plans values ('public')")
+	read := func(db *gorm.DB, ctx context.Context) string {
+		t.Helper()
+		var name string
+		if err := db.WithContext(ctx).Raw("select name from plans").Scan(&name).Error; err != nil {
+			return err.Error()
+		}
+		return name
+	}
+	shared, _ := open(t, dsn, nil, plugin.BySchema(plugin.WithSharedSchemas("commons")))
+	if got := read(shared, as(t, "a")); got != "gold" {
+		t.Errorf("a tenant reads %q from the listed shared schema", got)
+	}
+	if got := read(shared, scope.Shared(t.Context())); got != "gold" {
+		t.Errorf("the shared scope reads %q", got)
+	}
+	plain, _ := open(t, dsn, nil, plugin.BySchema())
+	if got := read(plain, as(t, "a")); got == "public" || got == "gold" {
+		t.Errorf("a tenant reads %q though no schema is shared", got)
+	}
+	if got := read(plain, scope.Shared(t.Context())); got != "public" {
+		t.Errorf("the shared scope reads %q, its default is public", got)
+	}
+}
+
+// TestTheSessionItselfHoldsNothing looks at a pooled connection from inside, past
+// the prefix: a statement that loses its settings finds no table at all.
+func TestTheSessionItselfHoldsNothing(t *testing.T) {
+	t.Parallel()
+	db, _ := oneConnection(t)
+	if got := title(t, db, "a"); got != "a" {
+		t.Fatal(got)
+	}
+	err := db.WithContext(as(t, "a")).Transaction(func(tx *gorm.DB) error {
+		return plugin.WithConn(tx, func(c *pgx.Conn) error {
+			var path string
+			if err := c.QueryRow(context.Background(), "select reset_val from pg_settings where name = 'search_path'").Scan(&path); err != nil || path != "" && path != `""` {
+				return fmt.Errorf("the session's own search_path is %q: %w", path, err)
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCodeThatEndsTransactions: the settings of a statement end with its
+// transaction, but the code goes on.
+func TestCodeThatEndsTransactions(t *testing.T) {
+	t.Parallel()
+	db, dsn := oneConnection(t)
+	mustExec(t, admin(t, dsn), "create table public.invoices (id bigint, title text, cents bigint)")
+	for _, id := range []string{"a", "b"} {
+		err := db.WithContext(as(t, id)).Exec(`create procedure batch(step bigint default 1) language plpgsql as $$ begin
+			update invoices set cents = cents + step; commit; update invoices set cents = cents + step; end $$`).Error
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := db.WithContext(as(t, "a"))
+	if err := a.Exec("call batch()").Error; err != nil {
+		t.Errorf("CALL: %v", err)
+	}
+	if err := a.Exec("do $$ begin update invoices set cents = cents + 1; commit; update invoices set cents = cents + 1; end $$").Error; err != nil {
+		t.Errorf("DO: %v", err)
+	}
+	mustSay(t, a.Exec("select 1; call batch()").Error, "2D000")
+	mustSay(t, a.Transaction(func(tx *gorm.DB) error { return tx.Exec("call batch(?)", 100).Error }), "2D000")
+	mustSay(t, a.Exec("do $$ begin perform 1/0; end $$").Error, "22012")
+	// With arguments its settings end at the first COMMIT, and it then finds nothing.
+	mustSay(t, a.Exec("call batch(?)", 1000).Error, "42P01")
+	var cents []int64
+	if err := a.Raw("select cents from invoices").Scan(&cents).Error; err != nil || fmt.Sprint(cents) != "[1004]" {
+		t.Errorf("a has %v cents, error %v", cents, err)
+	}
+	if err := db.WithContext(as(t, "b")).Raw("select cents from invoices").Scan(&cents).Error; err != nil || fmt.Sprint(cents) != "[0]" {
+		t.Errorf("b has %v cents, error %v", cents, err)
+	}
+	var shared int64
+	if err := db.WithContext(scope.Shared(t.Context())).Raw("select count(*) from invoices").Scan(&shared).Error; err != nil || shared != 0 {
+		t.Errorf("the shared table has %d rows, error %v", shared, err)
+	}
+}
