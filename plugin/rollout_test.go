@@ -90,10 +90,8 @@ func TestAColumnThatChangesUnderPreparedStatements(t *testing.T) {
 			t.Errorf("read %v, error %v, want more to be %s", rows, err, want)
 		}
 	}
-	insert := func() error {
-		return a.Exec("insert into documents (status, body) values (null, ?)", []byte{0xff, 0}).Error
-	}
-	if err := insert(); err != nil {
+	const insertBody = "insert into documents (status, body) values (null, ?)"
+	if err := a.Exec(insertBody, []byte{0xff, 0}).Error; err != nil {
 		t.Fatal(err)
 	}
 	find("<nil>")
