@@ -16,7 +16,11 @@ type traits struct {
 // traitsOf reads the text as far as needed to know its statements' first words.
 // It can't see into functions; docs/isolation.md says what that leaves open.
 func traitsOf(query string) traits {
-	t := traits{taints: containsFold(query, "set_config") || containsFold(query, "advisory_lock")}
+	t := traits{taints: namesSessionFunction(query)}
+	if plainQuery(query) {
+		t.commands = 1
+		return t
+	}
 	for c := range commands(query) {
 		t.commands++
 		t.control = t.control || c.control()
@@ -24,6 +28,39 @@ func traitsOf(query string) traits {
 		t.code = t.code || c.is(0, "call", "do")
 	}
 	return t
+}
+
+// plainQuery recognises, without reading it all, the one statement that an
+// application sends most.
+func plainQuery(query string) bool {
+	const longest = len("SELECT")
+	if len(query) <= longest || wordByte(query[longest]) || strings.IndexByte(query, ';') >= 0 {
+		return false
+	}
+	first := query[:longest]
+	return strings.EqualFold(first, "select") || strings.EqualFold(first, "insert") || strings.EqualFold(first, "update") || strings.EqualFold(first, "delete")
+}
+
+// namesSessionFunction reports whether the text names a function that leaves
+// state in the session: set_config, or one of the pg_advisory_lock family.
+func namesSessionFunction(query string) bool {
+	for from := 0; ; {
+		n := strings.IndexByte(query[from:], '_')
+		if n < 0 {
+			return false
+		}
+		at := from + n
+		if around(query, at, "set", "_config") || around(query, at, "advisory", "_lock") {
+			return true
+		}
+		from = at + 1
+	}
+}
+
+// around reports whether before and after stand around position at, in any case.
+func around(s string, at int, before, after string) bool {
+	return at >= len(before) && at+len(after) <= len(s) &&
+		strings.EqualFold(s[at-len(before):at], before) && strings.EqualFold(s[at:at+len(after)], after)
 }
 
 // command is the first three words of a statement.
@@ -155,11 +192,11 @@ func tokenLen(s string) int {
 	case s[0] == '$':
 		return dollarQuoted(s)
 	}
-	n := 0
-	for n < len(s) && wordByte(s[n]) {
+	n := 1
+	for wordByte(s[0]) && n < len(s) && (wordByte(s[n]) || s[n] == '$') {
 		n++
 	}
-	return max(n, 1)
+	return n
 }
 
 func wordByte(b byte) bool {

@@ -1,0 +1,98 @@
+package driver
+
+import (
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"math"
+	"testing"
+	"time"
+)
+
+type (
+	word   string
+	count  uint8
+	shout  string
+	valued struct {
+		v   driver.Value
+		err error
+	}
+	pointed struct{}
+)
+
+func (s shout) String() string { return string(s) + "!" }
+
+func (v valued) Value() (driver.Value, error) { return v.v, v.err }
+
+func (p *pointed) Value() (driver.Value, error) {
+	if p == nil {
+		panic("called on a nil pointer")
+	}
+	return "pointed", nil
+}
+
+func TestPlain(t *testing.T) {
+	t.Parallel()
+	text, number := "text", 7
+	at := time.Date(2024, 5, 6, 7, 8, 9, 123456789, time.FixedZone("", -3600))
+	tests := []struct {
+		in    any
+		want  any
+		plain bool
+	}{
+		{nil, nil, true},
+		{"x", "x", true},
+		{true, "true", true},
+		{int8(-1), int64(-1), true},
+		{uint64(math.MaxUint64), "18446744073709551615", true},
+		{uint64(1), int64(1), true},
+		{float32(0.5), 0.5, true},
+		{1.5, 1.5, true},
+		{at, "2024-05-06 07:08:09.123456-01:00:00", true},
+		{&at, "2024-05-06 07:08:09.123456-01:00:00", true},
+		{&text, "text", true},
+		{&number, int64(7), true},
+		{(*string)(nil), nil, true},
+		{(*pointed)(nil), nil, true},
+		{&pointed{}, "pointed", true},
+		{word("w"), "w", true},
+		{count(3), int64(3), true},
+		{valued{v: int64(4)}, int64(4), true},
+		{valued{v: nil}, nil, true},
+		{valued{v: at}, "2024-05-06 07:08:09.123456-01:00:00", true},
+		{valued{v: []byte("b")}, []byte("b"), false},
+		{shout("s"), shout("s"), false},
+		{[]byte("b"), []byte("b"), false},
+		{[]string{"a"}, []string{"a"}, false},
+		{map[string]int{}, map[string]int{}, false},
+		{time.Second, time.Second, false},
+	}
+	for _, tt := range tests {
+		got, plain, err := plain(tt.in)
+		if err != nil || plain != tt.plain || fmt.Sprintf("%T %v", got, got) != fmt.Sprintf("%T %v", tt.want, tt.want) {
+			t.Errorf("%T %v: got %T %v, plain %t, error %v; want %T %v, %t", tt.in, tt.in, got, got, plain, err, tt.want, tt.want, tt.plain)
+		}
+	}
+	broken := errors.New("broken")
+	if _, _, err := plain(valued{err: broken}); !errors.Is(err, broken) {
+		t.Errorf("got error %v, want the Valuer's", err)
+	}
+}
+
+func TestTypeCacheIsBounded(t *testing.T) {
+	t.Parallel()
+	var c typeCache
+	for i := range 10 * typeCacheSize {
+		c.put(typeKey{query: fmt.Sprint(i)}, []uint32{uint32(i)})
+		if _, ok := c.get(typeKey{query: "0"}); !ok {
+			t.Fatalf("what is asked for all the time was forgotten after %d", i)
+		}
+	}
+	if n := len(c.young) + len(c.old); n > 2*typeCacheSize {
+		t.Errorf("%d entries, the bound is %d", n, 2*typeCacheSize)
+	}
+	c.remove(typeKey{query: "0"})
+	if _, ok := c.get(typeKey{query: "0"}); ok {
+		t.Error("removed, but still there")
+	}
+}

@@ -1,0 +1,80 @@
+package driver
+
+import (
+	"testing"
+)
+
+func TestTraits(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		query string
+		want  traits
+	}{
+		{"", traits{}},
+		{" ;; -- nothing\n ; /* ; commit */", traits{}},
+		{"select 1", traits{commands: 1}},
+		{"select 1;", traits{commands: 1}},
+		{"select ';', \";\", $$;$$, $a$;$$;$a$, E'\\';' ; select 2", traits{commands: 2}},
+		{"select '\\'; commit", traits{commands: 2, control: true}}, // standard strings know no escapes
+		{"select E'\\'; commit'", traits{commands: 1}},
+		{"select $1; commit", traits{commands: 2, control: true}},
+		{"select a$b$c; commit", traits{commands: 2, control: true}}, // a dollar inside of a word
+		{"/* /* nested */ commit; */ select 1", traits{commands: 1}},
+		{"commit", traits{commands: 1, control: true}},
+		{"  -- x\n\tCoMMiT and chain", traits{commands: 1, control: true}},
+		{"end", traits{commands: 1, control: true}},
+		{"begin", traits{commands: 1, control: true}},
+		{"start transaction", traits{commands: 1, control: true}},
+		{"abort", traits{commands: 1, control: true}},
+		{"prepare transaction 'x'", traits{commands: 1, control: true}},
+		{"rollback", traits{commands: 1, control: true}},
+		{"rollback to savepoint x", traits{commands: 1}},
+		{"rollback work to x", traits{commands: 1}},
+		{"savepoint x; release x", traits{commands: 2}},
+		{"set x = 1", traits{commands: 1, taints: true}},
+		{"set session x = 1", traits{commands: 1, taints: true}},
+		{"set local x = 1", traits{commands: 1}},
+		{"set transaction read only", traits{commands: 1}},
+		{"set constraints all deferred", traits{commands: 1}},
+		{"reset x", traits{commands: 1, taints: true}},
+		{"listen x", traits{commands: 1, taints: true}},
+		{"load 'x'", traits{commands: 1, taints: true}},
+		{"prepare x as select 1", traits{commands: 1, taints: true}},
+		{"declare c cursor for select 1", traits{commands: 1}},
+		{"declare c cursor with Hold for select 1", traits{commands: 1, taints: true}},
+		{"select Set_Config('a', 'b', false)", traits{commands: 1, taints: true}},
+		{"select pg_try_advisory_lock(1)", traits{commands: 1, taints: true}},
+		{"select pg_advisory_xact_lock(1)", traits{commands: 1}},
+		{"update t set x = 1", traits{commands: 1}},
+		{"call p()", traits{commands: 1, code: true}},
+		{"do $x$ begin commit; end $x$", traits{commands: 1, code: true}},
+		{"create function f() returns int begin atomic select case when true then 1 end; select 2; end; commit", traits{commands: 2, control: true}},
+		{"create function f() returns int begin atomic select 1; end", traits{commands: 1}},
+		{"create function f() returns int language sql as 'select 1; commit'", traits{commands: 1}},
+		{"select 'open", traits{commands: 1}},
+		{"select $x$ open", traits{commands: 1}},
+		{"select /* open", traits{commands: 1}},
+		{"(select 1)", traits{commands: 1}},
+	}
+	for _, tt := range tests {
+		if got := traitsOf(tt.query); got != tt.want {
+			t.Errorf("%q: got %+v, want %+v", tt.query, got, tt.want)
+		}
+	}
+}
+
+func FuzzTraits(f *testing.F) {
+	f.Add("select 'a'; commit")
+	f.Add("$a$ $b$ /* -- ")
+	f.Fuzz(func(_ *testing.T, query string) {
+		traitsOf(query) // ends, and does not panic
+	})
+}
+
+func BenchmarkTraits(b *testing.B) {
+	const query = `SELECT "invoices"."id","invoices"."title","invoices"."cents" FROM "invoices" WHERE "invoices"."deleted_at" IS NULL AND title = $1 ORDER BY "invoices"."id" LIMIT 1`
+	b.ReportAllocs()
+	for b.Loop() {
+		traitsOf(query)
+	}
+}
