@@ -63,7 +63,7 @@ func TestIDsAreReadByPathHeaderAndFunction(t *testing.T) {
 			t.Run(name+" by "+source, func(t *testing.T) {
 				r, v := build()
 				ref, err := v.Resolve(r)
-				if !errors.Is(err, tc.want) || errors.Is(err, httpmw.ErrMalformed) != (tc.want == scope.ErrInvalid) {
+				if !errors.Is(err, tc.want) || errors.Is(err, httpmw.ErrMalformed) != errors.Is(tc.want, scope.ErrInvalid) {
 					t.Fatalf("got %v; want %v", err, tc.want)
 				}
 				if want := (httpmw.Ref{Kind: httpmw.KindID, Value: tc.id}); err == nil && ref != want {

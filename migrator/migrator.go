@@ -49,7 +49,10 @@ type Migrator struct {
 // The migrations are gormigrate's, and so is the tracking table "migrations" in
 // each tenant's schema. A migration must use the *gorm.DB that it is given: it
 // carries the tenant and the transaction. Migrations of different tenants run
-// at the same time.
+// at the same time, so what they share must be safe for that. GORM itself is
+// not quite: AutoMigrate of a model with a uniqueIndex tag writes to the cached
+// schema of the model (always the same value), which the race detector reports;
+// WithConcurrency(1) avoids it in tests under -race.
 func New(db *gorm.DB, tenants Tenants, migrations []*gormigrate.Migration, opts ...Option) *Migrator {
 	m := &Migrator{db: db, tenants: tenants, migrations: migrations, concurrency: defaultConcurrency}
 	m.err = errors.Join(checkDB(db), checkMigrations(migrations))

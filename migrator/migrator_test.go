@@ -316,8 +316,8 @@ type failingList struct{ migrator.List }
 
 func (l failingList) Tenants(ctx context.Context) iter.Seq2[scope.Tenant, error] {
 	return func(yield func(scope.Tenant, error) bool) {
-		for t := range l.List.Tenants(ctx) {
-			if !yield(t, nil) {
+		for t, err := range l.List.Tenants(ctx) {
+			if !yield(t, err) {
 				return
 			}
 		}

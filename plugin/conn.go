@@ -21,10 +21,13 @@ import (
 //		})
 //	})
 //
-// The connection is lent for the time of the call. f must not keep it, end the
-// transaction, or leave anything in the session (SET without LOCAL, named
-// prepared statements): the next tenant would find it there. An error of f is
-// returned as it is and does not end the transaction by itself.
+// The connection is lent for the time of the call: f must not keep it. SQL that
+// would end the transaction is refused. If f leaves something in the session,
+// such as a named prepared statement, the connection is closed when its
+// transaction ends; behind a transaction pooler that is refused instead. Only a
+// pgx.Batch passes unseen, because pgx writes it past its own frontend: do not
+// queue COMMIT, or SET without LOCAL. An error of f is returned as it is and does
+// not end the transaction by itself.
 func WithConn(tx *gorm.DB, f func(*pgx.Conn) error) error {
 	if f == nil {
 		return errors.New("plugin: WithConn: the function is nil")

@@ -23,7 +23,7 @@ func WithMaxConns(n int) Option {
 		if n < 1 || n > 1<<15 {
 			return fmt.Errorf("plugin: WithMaxConns: %d is not between 1 and %d", n, 1<<15)
 		}
-		c.maxConns = int32(n) //nolint:gosec // checked
+		c.maxConns = int32(n)
 		return nil
 	}
 }

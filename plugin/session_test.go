@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"gorm.io/gorm"
 
 	"github.com/tenantry/tenantry/internal/pgserver/pgtest"
@@ -289,6 +290,139 @@ func TestAPinnedConnectionFollowsTheContext(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
+}
+
+func TestOpenRowsOfAnotherTenantAreInTheWay(t *testing.T) {
+	t.Parallel()
+	db, _ := oneConnection(t)
+	pool, err := db.DB()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := pool.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := conn.QueryContext(as(t, "a"), "select title from invoices, generate_series(1, 100000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = conn.ExecContext(as(t, "b"), "update invoices set cents = 1")
+	mustSay(t, err, "close them first")
+	n := 0
+	for ; rows.Next(); n++ {
+		var title string
+		if err := rows.Scan(&title); err != nil || title != "a" {
+			t.Fatal(title, err)
+		}
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil || n != 100000 {
+		t.Error(n, err)
+	}
+	if _, err = conn.ExecContext(as(t, "b"), "update invoices set cents = 1"); err != nil {
+		t.Error(err)
+	}
+	if err := conn.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAHookThatMakesTemporaryTablesIsAnError(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.Database(t)
+	mustExec(t, admin(t, dsn), "create schema tenant_a")
+	db, _ := open(t, dsn, nil, plugin.BySchema(), plugin.WithPoolConfig(func(c *pgxpool.Config) error {
+		c.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
+			_, err := c.Exec(ctx, "create temp table scratch (n int)")
+			return err
+		}
+		return nil
+	}))
+	mustSay(t, db.WithContext(as(t, "a")).Raw("select 1").Scan(new(int)).Error, "temporary tables", "hook")
+	mustSay(t, db.WithContext(as(t, "a")).Transaction(func(*gorm.DB) error { return nil }), "temporary tables", "hook")
+}
+
+// TestFunctionsInASharedSchema: their plans are cached in the session, which
+// serves both tenants.
+func TestFunctionsInASharedSchema(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.Database(t)
+	pool := admin(t, dsn)
+	mustExec(t, pool, "create schema commons", "create schema tenant_a", "create schema tenant_b",
+		"create table tenant_a.invoices (title text, cents bigint)", "insert into tenant_a.invoices values ('a', 1)",
+		"create table tenant_b.invoices (cents numeric, extra int, title varchar(9))", "insert into tenant_b.invoices values (1, 2, 'b')",
+		"set check_function_bodies = off",
+		"create function commons.plp() returns text language plpgsql as $$ declare t text; begin select title into t from invoices; return t; end $$",
+		"create function commons.expr() returns text language plpgsql as $$ begin return (select title from invoices); end $$",
+		"create function commons.sq() returns text language sql as $$ select title::text from invoices $$",
+		"create function commons.dyn() returns text language plpgsql as $$ declare t text; begin execute 'select title from invoices' into t; return t; end $$")
+	db, _ := open(t, dsn, nil, plugin.BySchema(plugin.WithSharedSchemas("commons")), plugin.WithMaxConns(1))
+	for _, f := range []string{"plp", "expr", "sq", "dyn"} {
+		for round := range 8 { // more than it takes to make a plan generic
+			for _, id := range []string{"a", "b"} {
+				var got string
+				if err := db.WithContext(as(t, id)).Raw("select " + f + "()").Scan(&got).Error; err != nil || got != id {
+					t.Errorf("%s for %s, round %d: %q, error %v", f, id, round, got, err)
+				}
+			}
+		}
+	}
+}
+
+func TestWhatAWithConnLeavesDoesNotReachTheNextTenant(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		leave func(c *pgx.Conn) error
+		kept  bool // the connection
+	}{
+		"nothing":   {func(c *pgx.Conn) error { _, err := c.Exec(context.Background(), "select $1::int", 1); return err }, true},
+		"SET LOCAL": {func(c *pgx.Conn) error { _, err := c.Exec(context.Background(), "set local app.who = 'a'"); return err }, true},
+		"SET":       {func(c *pgx.Conn) error { _, err := c.Exec(context.Background(), "set app.who = 'a'"); return err }, false},
+		"a prepared statement": {func(c *pgx.Conn) error {
+			_, err := c.Prepare(context.Background(), "q", "select title from invoices")
+			return err
+		}, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db, p, _ := twoTenants(t, nil, plugin.WithMaxConns(1))
+			before := p.Stats().Base.NewConnsCount()
+			err := db.WithContext(as(t, "a")).Transaction(func(tx *gorm.DB) error { return plugin.WithConn(tx, tt.leave) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			var who string
+			if err := db.WithContext(as(t, "b")).Raw("select coalesce(current_setting('app.who', true), '')").Scan(&who).Error; err != nil || who != "" {
+				t.Errorf("b sees %q, error %v", who, err)
+			}
+			if kept := p.Stats().Base.NewConnsCount() == before; kept != tt.kept {
+				t.Errorf("the connection is kept: %t, want %t", kept, tt.kept)
+			}
+		})
+	}
+}
+
+func TestWithConnRefuses(t *testing.T) {
+	t.Parallel()
+	db, _ := oneConnection(t)
+	a := db.WithContext(as(t, "a"))
+	noop := func(*pgx.Conn) error { return nil }
+	mustSay(t, plugin.WithConn(a, noop), "transaction")
+	mustSay(t, a.Connection(func(tx *gorm.DB) error { return plugin.WithConn(tx, noop) }), "transaction")
+	mustSay(t, a.Transaction(func(tx *gorm.DB) error { return plugin.WithConn(tx, nil) }), "nil")
+	boom := errors.New("boom")
+	mustBe(t, a.Transaction(func(tx *gorm.DB) error { return plugin.WithConn(tx, func(*pgx.Conn) error { return boom }) }), boom)
+	for _, sql := range []string{"commit", "rollback", "commit and chain"} {
+		err := a.Transaction(func(tx *gorm.DB) error {
+			return plugin.WithConn(tx, func(c *pgx.Conn) error {
+				_, _ = c.Exec(context.Background(), sql) // even if f looks away
+				return nil
+			})
+		})
+		mustSay(t, err, "begins or ends a transaction")
+	}
+	mustSay(t, a.Transaction(func(tx *gorm.DB) error { return plugin.WithConn(tx.WithContext(as(t, "b")), noop) }), "belongs to tenant")
 }
 
 func TestSharedScope(t *testing.T) {

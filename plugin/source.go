@@ -58,7 +58,7 @@ func openedBy(db *gorm.DB) (source, error) {
 		return source{}, err
 	}
 	if n := pool.Stats().MaxOpenConnections; n > 0 { // SetMaxOpenConns was called before Use
-		s.config.MaxConns = int32(min(n, math.MaxInt32)) //nolint:gosec // bounded
+		s.config.MaxConns = int32(min(n, math.MaxInt32))
 	}
 	return s, nil
 }

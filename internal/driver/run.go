@@ -52,40 +52,51 @@ func (c *conn) count(err error) {
 // transaction they hold already, outside they travel in a prefix. oids are the
 // types of the statement's parameters, or nil.
 func (c *conn) send(ctx context.Context, oids []uint32, send sender) error {
-	l := c.lease
 	if c.inTx {
-		return l.sendTyped(oids, send)
+		return c.lease.sendTyped(oids, send)
 	}
-	h := trusting
-	if l.fresh || l.link.pooled() {
-		h = guarded
+	err := c.hygienic(ctx, func(h hygiene) (refused bool, err error) {
+		err = c.lease.sendUnder(h, oids, send)
+		return codeOf(err) == codeDivisionByZero && c.lease.link.filter.PrefixFailed(), err
+	})
+	if c.lease == nil || !c.lease.link.filter.PrefixFailed() {
+		return err
 	}
-	err := l.sendUnder(h, oids, send)
-	if l.refusedTemp(err) {
-		return c.sendClean(ctx, oids, send)
-	}
-	return l.explain(err)
+	return c.lease.failed("apply settings", err)
 }
 
-// sendClean sends again what the guard against temporary tables has refused:
-// the server skipped the statement, so it has not run. A session of our own is
-// replaced, one behind a pooler is cleaned in the same message group.
-func (c *conn) sendClean(ctx context.Context, oids []uint32, send sender) error {
-	if c.lease.link.pooled() {
-		return c.lease.explain(c.lease.sendUnder(cleaned, oids, send))
+// hygienic calls try so that it meets no temporary tables of anybody else's. try
+// reports whether the guard against them has refused; nothing has run then. A
+// session of our own is replaced, one behind a pooler is cleaned in the same
+// message.
+func (c *conn) hygienic(ctx context.Context, try func(hygiene) (refused bool, err error)) error {
+	if !c.lease.fresh && !c.lease.link.pooled() {
+		_, err := try(trusting)
+		return err
 	}
-	for {
+	refused, err := try(guarded)
+	if refused && c.lease.link.pooled() {
+		_, err = try(cleaned)
+		return err
+	}
+	if !refused {
+		return err
+	}
+	for range c.lease.target.Pool.Stat().MaxConns() + 1 {
 		if err := c.replace(ctx); err != nil {
 			return err
 		}
-		if err := c.lease.sendUnder(guarded, oids, send); !c.lease.refusedTemp(err) {
-			return c.lease.explain(err)
+		if refused, err = try(guarded); !refused {
+			return err
 		}
 	}
+	return errAlwaysTemp
 }
 
+var errAlwaysTemp = errors.New("tenantry: every session of the pool has temporary tables, new ones too: a hook of the pool makes them, and they would be every tenant's")
+
 // replace destroys the session that a temporary table was left in, and takes
-// another. Each call shrinks what is left of them, so a loop over it ends.
+// another.
 func (c *conn) replace(ctx context.Context) error {
 	s := c.lease.scope
 	c.lease.tainted = true
@@ -122,19 +133,6 @@ func (l *lease) sendArmed(p wire.Prefix, oids []uint32, send sender) error {
 		return errors.New("tenantry: a statement passed without its settings; this is a bug of tenantry")
 	}
 	return err
-}
-
-// refusedTemp reports whether err comes from the guard against temporary tables.
-func (l *lease) refusedTemp(err error) bool {
-	return codeOf(err) == codeDivisionByZero && l.link.filter.PrefixFailed()
-}
-
-// explain says for which tenant a prefix has failed.
-func (l *lease) explain(err error) error {
-	if err == nil || !l.link.filter.PrefixFailed() {
-		return err
-	}
-	return l.failed("apply settings", err)
 }
 
 // failed says what was tried for which tenant, and what to do if its schema

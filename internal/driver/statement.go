@@ -4,8 +4,6 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // stmt is a text on a connection. Nothing is prepared: the tenant is read from
@@ -52,11 +50,6 @@ func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
 	return s.conn.QueryContext(ctx, s.query, args)
 }
-
-// Work is a function that gets the real connection. Passed as the only argument
-// of an Exec in a transaction, it is called instead of sending the text: the
-// one way down through a *sql.Tx.
-type Work func(*pgx.Conn) error
 
 // QueryContext sends a statement that returns rows.
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
@@ -135,18 +128,4 @@ func (c *conn) exec(ctx context.Context, query string, values []any) (result dri
 		return nil, err
 	}
 	return result, nil
-}
-
-// work lends the real connection to f for the time of the call.
-func (c *conn) work(l *lease, f Work) (driver.Result, error) {
-	if !c.inTx {
-		return nil, errors.New("tenantry: the *pgx.Conn is lent in a transaction only: outside, its statements would have no tenant")
-	}
-	if err := f(l.conn()); err != nil {
-		return nil, err
-	}
-	if l.conn().IsClosed() || l.idle() {
-		return nil, errors.New("tenantry: the function has ended the transaction of the connection that it was lent")
-	}
-	return driver.ResultNoRows, nil
 }

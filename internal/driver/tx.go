@@ -69,26 +69,15 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 }
 
 // begin begins on a session without anybody's temporary tables, like send.
-func (c *conn) begin(ctx context.Context, begin string) (pgx.Tx, error) {
-	h := trusting
-	if c.lease.fresh || c.lease.link.pooled() {
-		h = guarded
+func (c *conn) begin(ctx context.Context, begin string) (t pgx.Tx, err error) {
+	err = c.hygienic(ctx, func(h hygiene) (refused bool, err error) {
+		t, err = c.lease.begin(ctx, begin, h)
+		return codeOf(err) == codeDivisionByZero, err
+	})
+	if err != nil && c.lease != nil {
+		err = c.lease.failed("begin", retryable(err))
 	}
-	for {
-		t, err := c.lease.begin(ctx, begin, h)
-		switch {
-		case err == nil:
-			return t, nil
-		case h != guarded || codeOf(err) != codeDivisionByZero:
-			return nil, c.lease.failed("begin", retryable(err))
-		case c.lease.link.pooled():
-			h = cleaned
-		default:
-			if err := c.replace(ctx); err != nil {
-				return nil, err
-			}
-		}
-	}
+	return t, err
 }
 
 // begin sends BEGIN and the settings. If the settings fail, the transaction

@@ -203,7 +203,7 @@ func (w *worker) pinned() error {
 
 // withoutWanted returns what else went wrong than what was meant to.
 func withoutWanted(err error) error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the very value that Join made
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, e := range joined.Unwrap() {
 			if !errors.Is(e, errWanted) {
 				return e

@@ -70,7 +70,7 @@ func Run(t testing.TB, cfg Config) Result {
 	ctx, cancel := context.WithCancel(context.Background())
 	var workers, killer sync.WaitGroup
 	for i := range cfg.Goroutines {
-		workers.Go(func() { r.work(ctx, rand.New(rand.NewPCG(uint64(i), 1))) }) //nolint:gosec // reproducible on purpose
+		workers.Go(func() { r.work(ctx, rand.New(rand.NewPCG(uint64(i), 1))) })
 	}
 	if cfg.KillEvery > 0 {
 		killer.Go(func() { r.kill(ctx) })

@@ -71,7 +71,7 @@ func TestPoolSizeIsKept(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer tx.Rollback(t.Context())
+		defer func() { _ = tx.Rollback(t.Context()) }() // where the test has failed before
 		pids[ask[int](t, tx.Conn(), "select pg_backend_pid()")] = true
 	}
 	if len(pids) != 2 {
@@ -103,7 +103,11 @@ func TestFurtherUsersLogInWithTheirPasswords(t *testing.T) {
 	if _, err := admin.Exec(t.Context(), "create role "+role+" login password 'it''s \"secret\"'"); err != nil {
 		t.Fatal(err)
 	}
-	defer admin.Exec(t.Context(), "drop role "+role)
+	defer func() {
+		if _, err := admin.Exec(t.Context(), "drop role "+role); err != nil {
+			t.Error(err)
+		}
+	}()
 	bouncer := pgbouncer.Start(t, pgbouncer.Config{Target: database, Users: map[string]string{role: `it's "secret"`}})
 	config, err := pgx.ParseConfig(bouncer.DSN(database))
 	if err != nil {

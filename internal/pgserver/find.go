@@ -52,6 +52,9 @@ func first(ctx context.Context, sources []source) (programs, error) {
 		if err == nil {
 			return p, nil
 		}
+		if ctx.Err() != nil { // do not go on to a download that nobody waits for
+			return programs{}, fmt.Errorf("pgserver: look for PostgreSQL: %w", context.Cause(ctx))
+		}
 		reasons = append(reasons, fmt.Errorf("%s: %w", s.name, err))
 	}
 	return programs{}, fmt.Errorf(`pgserver: there is no PostgreSQL server to use. Do one of these:

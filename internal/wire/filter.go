@@ -25,6 +25,7 @@ type Filter struct {
 	w io.Writer
 
 	armed  atomic.Pointer[group] // taken by the write that sends it
+	watch  atomic.Pointer[Watch] // sees what others write
 	sent   bool                  // the last armed group was written
 	failed bool                  // the last armed group's prefix was answered by an error
 
@@ -79,6 +80,9 @@ func (f *Filter) PrefixFailed() bool { return f.failed }
 // bytes: none if the error came before the prefix was through.
 func (f *Filter) Write(b []byte) (int, error) {
 	if f.armed.Load() == nil || isTerminate(b) {
+		if err := f.watched(b); err != nil {
+			return 0, err
+		}
 		return f.w.Write(b)
 	}
 	g := f.armed.Swap(nil)

@@ -29,7 +29,7 @@ func ask[T any](t *testing.T, conn *pgx.Conn, sql string, args ...any) T {
 
 func TestAllTestsShareOneServer(t *testing.T) {
 	t.Parallel()
-	if pgtest.DSN(t) != pgtest.DSN(t) {
+	if first, second := pgtest.DSN(t), pgtest.DSN(t); first != second {
 		t.Error("two servers")
 	}
 }

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/tenantry/tenantry/internal/pgserver/dsn"
+)
+
+const usageHead = `Usage: go run ./example [flags]
+
+A small invoicing service with two customers, acme and globex, each in a
+PostgreSQL schema of its own. It starts a private PostgreSQL, shows what each
+customer gets, and serves http://acme.localhost:8080/ and
+http://globex.localhost:8080/ until Ctrl-C.
+
+`
+
+// settings are what the command line says.
+type settings struct {
+	addr string // where to listen
+	dsn  string // empty for a private PostgreSQL
+	exit bool   // leave after the demonstration
+}
+
+func (s *settings) flagSet() *flag.FlagSet {
+	set := flag.NewFlagSet("example", flag.ContinueOnError)
+	set.StringVar(&s.addr, "addr", "127.0.0.1:8080", "listen on `host:port`; port 0 takes any that is free")
+	set.StringVar(&s.dsn, "dsn", "", "use the PostgreSQL database of this `connection` string or URL instead\n"+
+		"of a private one; the schemas tenant_acme and tenant_globex are\ncreated there and stay")
+	set.BoolVar(&s.exit, "exit", false, "leave after the demonstration")
+	set.SetOutput(io.Discard) // errors are printed once, by main
+	return set
+}
+
+// usageError says what is wrong with the command line.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+// parseFlags returns a *usageError, or flag.ErrHelp if help is asked for.
+func parseFlags(args []string) (settings, error) {
+	var s settings
+	set := s.flagSet()
+	err := set.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		return s, err
+	}
+	if err == nil {
+		err = s.check(set.NArg())
+	}
+	if err != nil {
+		return s, &usageError{err}
+	}
+	return s, nil
+}
+
+// check does not quote what it refuses: a stray argument may be a connection
+// string with its password.
+func (s *settings) check(stray int) error {
+	if stray > 0 {
+		return errors.New("there is an argument that belongs to no flag")
+	}
+	if _, _, err := net.SplitHostPort(s.addr); err != nil {
+		return fmt.Errorf("-addr: %w", err)
+	}
+	if s.dsn == "" {
+		return nil
+	}
+	if _, err := dsn.Parse(s.dsn); err != nil {
+		return fmt.Errorf("-dsn: %w", err)
+	}
+	return nil
+}
+
+func usage() string {
+	var s settings
+	var b strings.Builder
+	b.WriteString(usageHead)
+	set := s.flagSet()
+	set.SetOutput(&b)
+	set.PrintDefaults()
+	return b.String()
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"time"
+
+	"github.com/go-gormigrate/gormigrate/v2"
+	"gorm.io/gorm"
+)
+
+// migrations returns what every customer's schema goes through. They have
+// structs of their own, which stay as they are when the models change.
+func migrations() []*gormigrate.Migration {
+	return []*gormigrate.Migration{
+		{ID: "0001_companies", Migrate: createCompanies},
+		{ID: "0002_invoices", Migrate: createInvoices},
+		{ID: "0003_line_quantity", Migrate: addQuantity},
+	}
+}
+
+func createCompanies(tx *gorm.DB) error {
+	type company struct {
+		ID   int64
+		Name string `gorm:"not null;unique"`
+	}
+	return tx.AutoMigrate(&company{})
+}
+
+func createInvoices(tx *gorm.DB) error {
+	type company struct {
+		ID int64
+	}
+	type line struct {
+		ID        int64
+		InvoiceID int64  `gorm:"not null;index"`
+		Text      string `gorm:"not null"`
+		Price     int64  `gorm:"not null"`
+	}
+	type invoice struct {
+		ID        int64
+		CompanyID int64 `gorm:"not null;index"`
+		Company   company
+		Lines     []line
+		CreatedAt time.Time `gorm:"not null"`
+	}
+	return tx.AutoMigrate(&invoice{}, &line{})
+}
+
+func addQuantity(tx *gorm.DB) error {
+	return tx.Exec("ALTER TABLE lines ADD COLUMN quantity bigint NOT NULL DEFAULT 1 CHECK (quantity > 0)").Error
+}

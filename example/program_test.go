@@ -1,0 +1,126 @@
+package main_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	example "github.com/tenantry/tenantry/example"
+	"github.com/tenantry/tenantry/internal/pgserver"
+	"github.com/tenantry/tenantry/internal/pgserver/pgtest"
+)
+
+// program is the example while it serves.
+type program struct {
+	addr   string
+	output string // up to the moment where it only serves
+	cancel context.CancelFunc
+	ended  chan error
+}
+
+// start runs the program on a database until it says that Ctrl-C stops it.
+func start(t *testing.T, database string) *program {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &program{cancel: cancel, ended: make(chan error, 1)}
+	reader, writer := io.Pipe()
+	go func() {
+		err := example.Run(ctx, []string{"-addr", "127.0.0.1:0", "-dsn", database}, writer)
+		p.ended <- err
+		close(p.ended)
+		writer.Close()
+	}()
+	t.Cleanup(func() {
+		if err := p.stop(); err != nil {
+			t.Errorf("it ended with: %v", err)
+		}
+	})
+	p.read(t, reader)
+	go func() { _, _ = io.Copy(io.Discard, reader) }()
+	return p
+}
+
+func (p *program) read(t *testing.T, reader io.Reader) {
+	t.Helper()
+	lines := bufio.NewScanner(reader)
+	for lines.Scan() {
+		p.output += lines.Text() + "\n"
+		if _, addr, ok := strings.Cut(lines.Text(), "serving on http://"); ok {
+			p.addr = addr
+		}
+		if strings.Contains(lines.Text(), "Ctrl-C") {
+			return
+		}
+	}
+	t.Fatalf("it ended with %v after:\n%s", p.stop(), p.output)
+}
+
+// stop ends the program and returns what it returned. Later calls return nil.
+func (p *program) stop() error {
+	p.cancel()
+	return <-p.ended
+}
+
+// do sends a request to a customer's subdomain.
+func (p *program) do(t *testing.T, method, tenant, path, body string) (status int, answer string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, "http://"+p.addr+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Host = tenant + ".localhost"
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	content, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(content)
+}
+
+// runOnce runs the program to its end.
+func runOnce(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	var out strings.Builder
+	err := example.Run(t.Context(), append([]string{"-addr", "127.0.0.1:0", "-exit"}, args...), &out)
+	return out.String(), err
+}
+
+// shielded keeps the program's own choice of a server, except that it gets a
+// database of its own where the environment names a server.
+func shielded(t *testing.T) {
+	t.Helper()
+	if os.Getenv(pgserver.EnvDSN) != "" {
+		t.Setenv(pgserver.EnvDSN, pgtest.Database(t))
+	}
+}
+
+// serverStep returns what the program prints when it has found PostgreSQL's
+// programs and starts them, or has found the server that the environment names.
+func serverStep() string {
+	if os.Getenv(pgserver.EnvDSN) != "" {
+		return "using the PostgreSQL server"
+	}
+	return "starting PostgreSQL "
+}
+
+func mustContain(t *testing.T, text string, parts ...string) {
+	t.Helper()
+	for _, p := range parts {
+		if !strings.Contains(text, p) {
+			t.Errorf("%q is missing in:\n%s", p, text)
+		}
+	}
+}
+
+func invoiceOf(company string) string {
+	return fmt.Sprintf(`{"company":%q,"lines":[{"text":"Paint","quantity":3,"price_cents":250}]}`, company)
+}

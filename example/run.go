@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"flag"
+	"io"
+	"net"
+
+	"gorm.io/gorm"
+
+	"github.com/tenantry/tenantry/migrator"
+)
+
+// errInterrupted says that the program was stopped before it had shown all.
+var errInterrupted = errors.New("stopped before the demonstration was over")
+
+// run is the whole program. It returns when ctx ends or, with -exit, after the
+// demonstration, and leaves nothing running.
+func run(ctx context.Context, args []string, out io.Writer) error {
+	s, err := parseFlags(args)
+	if errors.Is(err, flag.ErrHelp) {
+		_, err = io.WriteString(out, usage())
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	p := newProgress(out)
+	if err := s.listenAndServe(ctx, p); err != nil {
+		return err
+	}
+	p.say("stopped")
+	return nil
+}
+
+// listenAndServe listens first: a port that is taken shows at once.
+func (s *settings) listenAndServe(ctx context.Context, p *progress) (err error) {
+	listener, err := listen(ctx, s.addr)
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	defer listener.Close() // closed twice if it was served; that error says nothing
+	connection, stop, err := s.server(ctx, p)
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	defer func() { err = errors.Join(err, stop()) }()
+	db, closeDB, err := open(ctx, connection)
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	defer func() { err = errors.Join(err, closeDB()) }()
+	return interrupted(ctx, s.serveFrom(ctx, db, listener, p))
+}
+
+// serveFrom prepares both customers and serves them.
+func (s *settings) serveFrom(ctx context.Context, db *gorm.DB, l net.Listener, p *progress) error {
+	tenants, err := customers()
+	if err != nil {
+		return err
+	}
+	if err := migrate(ctx, db, tenants, p); err != nil {
+		return err
+	}
+	if err := seed(ctx, db, tenants, p); err != nil {
+		return err
+	}
+	router, err := newRouter(db, tenants)
+	if err != nil {
+		return err
+	}
+	return serve(ctx, l, router, func(ctx context.Context) error {
+		d := &demo{progress: p, visitor: visit(l.Addr()), db: db}
+		defer d.close()
+		p.say("serving on http://%s", d.addr)
+		if err := d.show(ctx); err != nil || s.exit {
+			return err
+		}
+		d.explain()
+		<-ctx.Done()
+		p.say("stopping")
+		return nil
+	})
+}
+
+func migrate(ctx context.Context, db *gorm.DB, tenants migrator.List, p *progress) error {
+	p.say("migrating the customers")
+	report, err := migrator.New(db, tenants, migrations()).Run(ctx)
+	for _, r := range report.Results {
+		if r.Err == nil {
+			p.say("  %-6s  schema tenant_%s, %d migrations applied", r.Tenant, r.Tenant, len(r.Applied))
+		}
+	}
+	return err
+}
+
+// interrupted replaces an error that only says that ctx was cancelled. Of a
+// transaction, database/sql says so with ErrTxDone.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, sql.ErrTxDone)) {
+		return errInterrupted
+	}
+	return err
+}

@@ -1,0 +1,42 @@
+package driver
+
+import (
+	"database/sql/driver"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Work is a function that gets the real connection. Passed as the only argument
+// of an Exec in a transaction, it is called instead of sending the text: the
+// one way down through a *sql.Tx.
+type Work func(*pgx.Conn) error
+
+// work lends the real connection to f for the time of the call. What f sends is
+// held against the same rules as any other statement.
+func (c *conn) work(l *lease, f Work) (driver.Result, error) {
+	if !c.inTx {
+		return nil, errors.New("tenantry: the *pgx.Conn is lent in a transaction only: outside, its statements would have no tenant")
+	}
+	var refused error
+	l.link.filter.Watch(func(name, sql string) error {
+		t, err := c.inspect(sql, false)
+		if name != "" { // a prepared statement stays in the session
+			t.taints = true
+		}
+		if err == nil && t.taints && l.link.pooled() {
+			err = errTaintPooled
+		}
+		c.taint(t.taints)
+		refused = errors.Join(refused, err)
+		return err
+	})
+	defer l.link.filter.Watch(nil)
+	if err := f(l.conn()); err != nil || refused != nil {
+		return nil, errors.Join(refused, err)
+	}
+	if l.conn().IsClosed() || l.idle() {
+		return nil, errors.New("tenantry: the function has ended the transaction of the connection that it was lent")
+	}
+	return driver.ResultNoRows, nil
+}
