@@ -286,7 +286,7 @@ func TestAnEndedContextStopsAndReleases(t *testing.T) {
 	if _, err := migrator.New(db, list, two).Run(deadline); err != nil {
 		t.Error(err)
 	}
-	if n := ask[int](t, pool, "select count(*)::int from pg_locks where locktype = 'advisory'"); n != 0 {
+	if n := ask[int](t, pool, "select count(*)::int from pg_locks l join pg_database d on d.oid = l.database where locktype = 'advisory' and datname = current_database()"); n != 0 {
 		t.Errorf("%d advisory locks are left", n)
 	}
 }

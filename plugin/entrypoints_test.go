@@ -410,11 +410,7 @@ func TestEveryEntryPointReachesItsTenant(t *testing.T) {
 					if err != nil {
 						t.Errorf("%s for %s: %v", e.name, id, err)
 					}
-					for _, s := range seen {
-						if s != "" && s != id && s != "line of "+id && s != "label of "+id {
-							t.Errorf("%s for %s has seen %q", e.name, id, s)
-						}
-					}
+					mustBeOwn(t, e.name, id, seen)
 				}
 			}
 		})

@@ -120,16 +120,32 @@ func twoTenants(t testing.TB, cfg *gorm.Config, opts ...plugin.Option) (*gorm.DB
 	mustExec(t, admin(t, dsn), "create schema tenant_a", "create schema tenant_b")
 	db, p := open(t, dsn, cfg, plugin.BySchema(), opts...)
 	for _, id := range []string{"a", "b"} {
-		db := db.WithContext(as(t, id))
-		if err := db.AutoMigrate(&Invoice{}, &Line{}, &Label{}); err != nil {
-			t.Fatal(err)
-		}
-		first := &Invoice{Title: id, Lines: []Line{{Text: "line of " + id}}, Labels: []Label{{Name: "label of " + id}}}
-		if err := db.Create(first).Error; err != nil {
-			t.Fatal(err)
-		}
+		seed(t, db, id)
 	}
 	return db, p, dsn
+}
+
+// seed gives a tenant the tables and the rows that the entry points work on.
+func seed(t testing.TB, db *gorm.DB, id string) {
+	t.Helper()
+	db = db.WithContext(as(t, id))
+	if err := db.AutoMigrate(&Invoice{}, &Line{}, &Label{}); err != nil {
+		t.Fatal(err)
+	}
+	first := &Invoice{Title: id, Lines: []Line{{Text: "line of " + id}}, Labels: []Label{{Name: "label of " + id}}}
+	if err := db.Create(first).Error; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// mustBeOwn looks at what an entry point has seen.
+func mustBeOwn(t testing.TB, name, id string, seen []string) {
+	t.Helper()
+	for _, s := range seen {
+		if s != "" && s != id && s != "line of "+id && s != "label of "+id {
+			t.Errorf("%s for %s has seen %q", name, id, s)
+		}
+	}
 }
 
 func mustBe(t testing.TB, err, want error) {

@@ -52,7 +52,7 @@ func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driv
 }
 
 // QueryContext sends a statement that returns rows.
-func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (rows driver.Rows, err error) {
 	l, err := c.enter(ctx)
 	if err != nil {
 		return nil, err
@@ -65,30 +65,17 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 	if err != nil {
 		return nil, err
 	}
-	rows, err := c.query(ctx, query, values)
-	c.taint(t.taints)
-	return rows, err
-}
-
-func (c *conn) query(ctx context.Context, query string, values []any) (rows driver.Rows, err error) {
-	p, err := c.parameters(ctx, query, values)
-	if err != nil {
-		return nil, err
-	}
-	err = c.run(ctx, p.oids, func(l *lease) error {
-		rows, err = l.std.QueryContext(ctx, query, p.named)
+	defer c.taint(t.taints)
+	err = c.runWith(ctx, query, values, func(l *lease, args []driver.NamedValue) error {
+		rows, err = l.std.QueryContext(ctx, query, args)
 		return err
 	})
-	if err != nil {
-		c.forget(p)
-		return nil, err
-	}
-	return rows, nil
+	return rows, err
 }
 
 // ExecContext sends a statement that returns no rows, or a script of several
 // statements if it has no arguments.
-func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (result driver.Result, err error) {
 	l, err := c.enter(ctx)
 	if err != nil {
 		return nil, err
@@ -102,30 +89,30 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 	if err != nil {
 		return nil, err
 	}
-	bare := len(values) == 0
-	t, err := c.inspect(query, bare)
+	t, err := c.inspect(query, len(values) == 0)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { c.taint(t.taints) }()
-	if bare {
+	defer c.taint(t.taints)
+	if len(values) == 0 {
 		return c.execText(ctx, query, t)
 	}
-	return c.exec(ctx, query, values)
-}
-
-func (c *conn) exec(ctx context.Context, query string, values []any) (result driver.Result, err error) {
-	p, err := c.parameters(ctx, query, values)
-	if err != nil {
-		return nil, err
-	}
-	err = c.run(ctx, p.oids, func(l *lease) error {
-		result, err = l.std.ExecContext(ctx, query, p.named)
+	err = c.runWith(ctx, query, values, func(l *lease, args []driver.NamedValue) error {
+		result, err = l.std.ExecContext(ctx, query, args)
 		return err
 	})
+	return result, err
+}
+
+// runWith encodes the arguments and runs the statement with them.
+func (c *conn) runWith(ctx context.Context, query string, values []any, send func(*lease, []driver.NamedValue) error) error {
+	p, err := c.parameters(ctx, query, values)
+	if err != nil {
+		return err
+	}
+	err = c.run(ctx, p.oids, func(l *lease) error { return send(l, p.named) })
 	if err != nil {
 		c.forget(p)
-		return nil, err
 	}
-	return result, nil
+	return err
 }

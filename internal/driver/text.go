@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
@@ -50,7 +51,7 @@ func (c *conn) execImplicit(ctx context.Context, query string, t traits) (tag pg
 			return c.execScript(ctx, query)
 		}
 	}
-	if refusedBy(err, codeInTransaction, "PreventInTransactionBlock") || t.code && t.commands == 1 && codeOf(err) == codeTermination {
+	if refusedBy(err, codeInTransaction, "PreventInTransactionBlock") || t.code && t.commands == 1 && refusedBy(err, codeTermination, "_SPI_commit", "_SPI_rollback") {
 		return c.execSession(ctx, query)
 	}
 	return tag, err
@@ -67,11 +68,12 @@ func execExtended(ctx context.Context, c *pgx.Conn, query string) (pgconn.Comman
 	return rows.CommandTag(), rows.Err()
 }
 
-// refusedBy reports whether the server refused a text with code, in the given
-// routine of its source if it names one: messages are translated, routines not.
-func refusedBy(err error, code, routine string) bool {
+// refusedBy reports whether the server refused a text with code, in one of the
+// given routines of its source if it names any: messages are translated,
+// routines are not, and code of the user's can raise the same code.
+func refusedBy(err error, code string, routines ...string) bool {
 	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && pgErr.Code == code && (pgErr.Routine == "" || pgErr.Routine == routine)
+	return errors.As(err, &pgErr) && pgErr.Code == code && (pgErr.Routine == "" || slices.Contains(routines, pgErr.Routine))
 }
 
 // execScript runs a text in one simple message, which is one implicit
