@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -257,13 +258,14 @@ func TestAnEndedContextStopsAndReleases(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	stop := errors.New("the deploy was stopped")
-	var begun atomic.Int64
-	migrations := append(slices.Clone(two), &gormigrate.Migration{ID: "0003", Migrate: func(tx *gorm.DB) error {
-		if begun.Add(1) == 3 {
-			cancel(stop)
+	migrations := append(slices.Clone(two), text("0003", "select pg_sleep(600)"))
+	go func() {
+		// Only when all of them sleep: PostgreSQL ignores a request to cancel
+		// that comes before the statement.
+		for asleep(pool) < 3 {
 		}
-		return tx.Exec("select pg_sleep(60)").Error
-	}})
+		cancel(stop)
+	}()
 	start := time.Now()
 	report, err := migrator.New(db, list, migrations, migrator.WithConcurrency(3)).Run(ctx)
 	if took := time.Since(start); took > 20*time.Second {
@@ -289,6 +291,15 @@ func TestAnEndedContextStopsAndReleases(t *testing.T) {
 	if n := ask[int](t, pool, "select count(*)::int from pg_locks l join pg_database d on d.oid = l.database where locktype = 'advisory' and datname = current_database()"); n != 0 {
 		t.Errorf("%d advisory locks are left", n)
 	}
+}
+
+// asleep returns how many statements sleep in the database.
+func asleep(pool *pgxpool.Pool) (n int) {
+	err := pool.QueryRow(context.Background(), "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'").Scan(&n)
+	if err != nil {
+		return math.MaxInt // the test itself will find out why
+	}
+	return n
 }
 
 func TestAMigrationMayUseTransactionsOfItsOwn(t *testing.T) {
