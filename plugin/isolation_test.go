@@ -26,7 +26,7 @@ const (
 	isolationGoroutines = 64
 	isolationConns      = 8
 	isolationStatements = 200_000
-	isolationLifetime   = 5 * time.Millisecond
+	isolationLifetime   = 25 * time.Millisecond
 	isolationKillEvery  = 100 * time.Millisecond
 	isolationApp        = "under_test"
 )
@@ -45,7 +45,6 @@ func named(dsn string) string {
 // more goroutines than connections, designs that leak pass such a test.
 func shortLived(c *pgxpool.Config) error {
 	c.MaxConnLifetime = isolationLifetime
-	c.MaxConnLifetimeJitter = 20 * isolationLifetime // opening a connection costs the server more than thirty statements
 	return nil
 }
 
