@@ -71,6 +71,12 @@ func checkDB(db *gorm.DB) error {
 	if db == nil {
 		return errors.New("migrator: the *gorm.DB is nil")
 	}
+	if _, inTx := db.Statement.ConnPool.(gorm.TxCommitter); inTx {
+		return errors.New("migrator: the *gorm.DB is a transaction, but each tenant needs one of its own: pass the database itself")
+	}
+	if db.DryRun {
+		return errors.New("migrator: the *gorm.DB is in DryRun mode, and would report migrations that never ran")
+	}
 	pool, err := db.DB()
 	if err != nil {
 		return fmt.Errorf("migrator: %w", err)

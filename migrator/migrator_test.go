@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -173,7 +174,7 @@ func TestAFailureStopsOnlyItsTenant(t *testing.T) {
 	t.Parallel()
 	dsn := pgtest.Database(t)
 	db, pool := open(t, dsn, plugin.BySchema()), admin(t, dsn)
-	list := tenants(t, "good", "bad", "panics", "fine")
+	list := tenants(t, "good", "bad", "panics", "leaves", "fine")
 	boom := errors.New("boom")
 	migrations := append(slices.Clone(two), &gormigrate.Migration{ID: "0003", Migrate: func(tx *gorm.DB) error {
 		if err := tx.Exec("create table halfway (id int)").Error; err != nil {
@@ -184,6 +185,9 @@ func TestAFailureStopsOnlyItsTenant(t *testing.T) {
 			return boom
 		case "panics":
 			panic("out of memory")
+		case "leaves":
+			runtime.Goexit()
+			return nil
 		default:
 			return err
 		}
@@ -192,13 +196,13 @@ func TestAFailureStopsOnlyItsTenant(t *testing.T) {
 	if !errors.Is(err, boom) {
 		t.Errorf("the error does not hold the cause: %v", err)
 	}
-	for _, words := range []string{`"bad"`, `"0003"`, `"panics"`, "out of memory"} {
+	for _, words := range []string{`"bad"`, `"0003"`, `"panics"`, "out of memory", `"leaves"`, "ended its goroutine"} {
 		if !strings.Contains(fmt.Sprint(err), words) {
 			t.Errorf("the error does not name %s: %v", words, err)
 		}
 	}
 	for _, r := range report.Results {
-		failed := r.Tenant.String() == "bad" || r.Tenant.String() == "panics"
+		failed := r.Tenant.String() != "good" && r.Tenant.String() != "fine"
 		var tenantErr *scope.TenantError
 		if failed != (r.Err != nil) || failed && (!errors.As(r.Err, &tenantErr) || tenantErr.Tenant != r.Tenant || len(r.Applied) > 0) {
 			t.Errorf("%s: %+v", r.Tenant, r)
@@ -211,7 +215,7 @@ func TestAFailureStopsOnlyItsTenant(t *testing.T) {
 			t.Errorf("%s has the tables %q, want %q", r.Tenant, got, want)
 		}
 	}
-	if n := ask[int](t, pool, "select count(*)::int from pg_namespace where nspname in ('tenant_bad', 'tenant_panics')"); n != 0 {
+	if n := ask[int](t, pool, "select count(*)::int from pg_namespace where nspname in ('tenant_bad', 'tenant_panics', 'tenant_leaves')"); n != 0 {
 		t.Errorf("%d schemas are left of failed tenants", n)
 	}
 }
@@ -345,6 +349,18 @@ func TestAFailingListIsReported(t *testing.T) {
 	}
 	if len(report.Results) != 1 || report.Results[0].Err != nil {
 		t.Errorf("the tenant before the failure: %+v", report.Results)
+	}
+}
+
+func TestATransactionIsRefused(t *testing.T) {
+	t.Parallel()
+	db := open(t, pgtest.Database(t), plugin.BySchema())
+	err := db.WithContext(scope.Shared(t.Context())).Transaction(func(tx *gorm.DB) error {
+		_, err := migrator.New(tx, tenants(t, "acme"), two).Run(t.Context())
+		return err
+	})
+	if err == nil || !strings.Contains(err.Error(), "is a transaction") {
+		t.Errorf("got error %v", err)
 	}
 }
 

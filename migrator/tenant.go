@@ -18,13 +18,17 @@ import (
 // migrate brings one tenant up to date and fills in its result.
 func (m *Migrator) migrate(ctx context.Context, r *Result) {
 	start := time.Now()
-	applied, err := m.apply(ctx, r.Tenant)
-	r.Duration = time.Since(start)
-	if err != nil {
-		r.Err = describe(r.Tenant, err)
-		return
-	}
-	r.Applied = applied
+	err := errors.New("a migration ended its goroutine")
+	var applied []string
+	defer func() { // also when apply does not return
+		r.Duration = time.Since(start)
+		if err != nil {
+			r.Err = describe(r.Tenant, err)
+			return
+		}
+		r.Applied = applied
+	}()
+	applied, err = m.apply(ctx, r.Tenant)
 }
 
 // describe makes err a *scope.TenantError, once.

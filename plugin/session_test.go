@@ -2,6 +2,8 @@ package plugin_test
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"testing"
@@ -518,5 +520,41 @@ func TestCodeThatEndsTransactions(t *testing.T) {
 	var shared int64
 	if err := db.WithContext(scope.Shared(t.Context())).Raw("select count(*) from invoices").Scan(&shared).Error; err != nil || shared != 0 {
 		t.Errorf("the shared table has %d rows, error %v", shared, err)
+	}
+}
+
+// TestAFailedPingKeepsTheConnection: the shell must not go on using a real
+// connection that lies in the pool again.
+func TestAFailedPingKeepsTheConnection(t *testing.T) {
+	t.Parallel()
+	db, p, _ := twoTenants(t, nil, plugin.WithMaxConns(1))
+	pool, err := db.DB()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := pool.Conn(as(t, "a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.ExecContext(as(t, "a"), "set app.who = 'a'"); err != nil {
+		t.Fatal(err)
+	}
+	err = conn.Raw(func(c any) error { // past database/sql, which looks at the context first
+		ended, cancel := context.WithCancel(as(t, "a"))
+		cancel()
+		return c.(driver.Pinger).Ping(ended)
+	})
+	if err == nil {
+		t.Error("a ping with an ended context succeeds")
+	}
+	if n := p.Stats().Base.AcquiredConns(); n != 1 {
+		t.Errorf("%d connections are held after the ping, want 1", n)
+	}
+	if err := conn.Close(); err != nil && !errors.Is(err, sql.ErrConnDone) && !errors.Is(err, driver.ErrBadConn) {
+		t.Error(err)
+	}
+	var who string
+	if err := db.WithContext(as(t, "b")).Raw("select coalesce(current_setting('app.who', true), '')").Scan(&who).Error; err != nil || who != "" {
+		t.Errorf("b sees %q, error %v", who, err)
 	}
 }

@@ -52,12 +52,13 @@ func (c *conn) empty() error {
 }
 
 // Ping asks the base pool, or the real connection if the shell holds one. It
-// carries no statement, so it needs no scope.
+// carries no statement, so it needs no scope. stdlib's own Ping would give a
+// connection that does not answer back to its pool, from under the lease.
 func (c *conn) Ping(ctx context.Context) error {
-	if c.lease != nil {
-		return c.lease.std.Ping(ctx)
+	if c.lease == nil {
+		return c.connector.Base.Ping(ctx)
 	}
-	return c.connector.Base.Ping(ctx)
+	return retryable(c.lease.conn().Ping(ctx))
 }
 
 // CheckNamedValue leaves every value as it is: pgx knows more types than

@@ -23,6 +23,7 @@ type lease struct {
 	target  *Target
 	fresh   bool // no statement has passed the guard against temporary tables
 	tainted bool // a statement has left state in the session: it must not go back
+	first   bool // nobody had the connection before
 }
 
 // acquire takes a connection for s from the pool of its target.
@@ -38,7 +39,9 @@ func acquire(ctx context.Context, s Scope, t *Target) (*lease, error) {
 	if !ok {
 		return nil, errors.Join(errUnprepared, std.Close())
 	}
-	return &lease{std: std, link: l, scope: s, target: t, fresh: true}, nil
+	first := !l.leased
+	l.leased = true
+	return &lease{std: std, link: l, scope: s, target: t, fresh: true, first: first}, nil
 }
 
 // connect goes through stdlib's own connector, so that rows and tracers are

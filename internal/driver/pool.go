@@ -23,6 +23,7 @@ const linkKey = "tenantry.link"
 type link struct {
 	filter *wire.Filter
 	pool   *facts
+	leased bool // at least once
 }
 
 // facts is what the connections of one pool have in common.

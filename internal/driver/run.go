@@ -79,21 +79,19 @@ func (c *conn) hygienic(ctx context.Context, try func(hygiene) (refused bool, er
 		_, err = try(cleaned)
 		return err
 	}
-	if !refused {
-		return err
-	}
-	for range c.lease.target.Pool.Stat().MaxConns() + 1 {
+	for refused {
+		if c.lease.first {
+			return errAlwaysTemp
+		}
 		if err := c.replace(ctx); err != nil {
 			return err
 		}
-		if refused, err = try(guarded); !refused {
-			return err
-		}
+		refused, err = try(guarded)
 	}
-	return errAlwaysTemp
+	return err
 }
 
-var errAlwaysTemp = errors.New("tenantry: every session of the pool has temporary tables, new ones too: a hook of the pool makes them, and they would be every tenant's")
+var errAlwaysTemp = errors.New("tenantry: a new session of the pool has temporary tables already: a hook of the pool makes them, and they would be every tenant's")
 
 // replace destroys the session that a temporary table was left in, and takes
 // another.

@@ -84,8 +84,8 @@ func (c command) control() bool {
 
 func (c command) taints(query string) bool {
 	switch {
-	case c.is(0, "set"):
-		return !c.is(1, "local", "transaction", "constraints")
+	case c.is(0, "set"): // LOCAL may also be the first part of a setting's name
+		return !c.is(1, "local", "transaction", "constraints") || c[2] == "."
 	case c.is(0, "prepare"):
 		return !c.is(1, "transaction")
 	case c.is(0, "declare"):
@@ -95,26 +95,27 @@ func (c command) taints(query string) bool {
 }
 
 // commands yields the statements of a text, split at the semicolons outside
-// quotes, comments and SQL-standard function bodies.
+// quotes and comments. The body of BEGIN ATOMIC is split too; its END is left
+// out, and with it no other: it would look like the END that commits.
 func commands(query string) iter.Seq[command] {
 	return func(yield func(command) bool) {
 		var c command
-		n, body := 0, 0 // words seen, depth of BEGIN ATOMIC and CASE
+		n, bodies := 0, 0 // words seen in this statement, bodies still open
 		previous := ""
 		for token := range tokens(query) {
-			switch {
-			case token == ";" && body == 0:
+			if token == ";" {
 				if n > 0 && !yield(c) {
 					return
 				}
 				c, n, previous = command{}, 0, ""
 				continue
-			case strings.EqualFold(token, "atomic") && strings.EqualFold(previous, "begin"):
-				body = 1
-			case body > 0 && strings.EqualFold(token, "case"):
-				body++
-			case body > 0 && strings.EqualFold(token, "end"):
-				body--
+			}
+			switch {
+			case strings.EqualFold(token, "atomic") && strings.EqualFold(previous, "begin") && c.is(0, "create"):
+				bodies++
+			case n == 0 && bodies > 0 && strings.EqualFold(token, "end"):
+				bodies--
+				continue
 			}
 			if n < len(c) {
 				c[n] = token
@@ -188,7 +189,7 @@ func tokenLen(s string) int {
 	case s[0] == '\'' || s[0] == '"':
 		return quoted(s, 0, false)
 	case len(s) > 1 && (s[0] == 'e' || s[0] == 'E') && s[1] == '\'':
-		return quoted(s, 1, true)
+		return escapeString(s)
 	case s[0] == '$':
 		return dollarQuoted(s)
 	}
@@ -215,6 +216,22 @@ func quoted(s string, open int, escapes bool) int {
 		}
 	}
 	return len(s)
+}
+
+// escapeString returns the length of the E'…' at the start of s, with the parts
+// that go on in other lines: they read backslashes as the first does.
+func escapeString(s string) int {
+	end := quoted(s, 1, true)
+	for {
+		next := end
+		for next < len(s) && skip(s[next:]) > 0 {
+			next += skip(s[next:])
+		}
+		if next == len(s) || s[next] != '\'' || !strings.ContainsAny(s[end:next], "\r\n") {
+			return end
+		}
+		end = quoted(s, next, true)
+	}
 }
 
 // dollarQuoted returns the length of the dollar-quoted part at the start of s,
