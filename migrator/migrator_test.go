@@ -393,6 +393,7 @@ func TestBadArgumentsAreReportedBeforeAnythingRuns(t *testing.T) {
 	}{
 		"no database":          {migrator.New(nil, list, two), []string{"nil"}},
 		"no plugin":            {migrator.New(bare, list, two), []string{"plugin", "db.Use"}},
+		"a dry run":            {migrator.New(db.Session(&gorm.Session{DryRun: true}), list, two), []string{"DryRun"}},
 		"no tenants":           {migrator.New(db, nil, two), []string{"tenants"}},
 		"no migrations":        {migrator.New(db, list, nil), []string{"no migrations"}},
 		"a nil migration":      {migrator.New(db, list, []*gormigrate.Migration{two[0], nil}), []string{"migration 1 is nil"}},
