@@ -161,6 +161,8 @@ func TestSessionStateDoesNotReachTheNextTenant(t *testing.T) {
 		{"DISCARD ALL", "discard all", "select title from invoices", "b", ""},
 		{"set_config", "select set_config('search_path', 'tenant_a', false)", "select title from invoices", "b", ""},
 		{"set_config in a function", "do $$ begin perform Set_Config('app.who', 'a', false); end $$", "select coalesce(current_setting('app.who', true), '')", "", ""},
+		{"SET in DO", "do $$ begin set app.who = 'a'; end $$", "select coalesce(current_setting('app.who', true), '')", "", ""},
+		{"a setting named local", "set local.who = 'a'", "select coalesce(current_setting('local.who', true), '')", "", ""},
 		{"a custom setting", "set app.who = 'a'", "select coalesce(current_setting('app.who', true), '')", "", ""},
 		{"a comment before SET", "/* x; */ -- y\n set app.who = 'a'", "select coalesce(current_setting('app.who', true), '')", "", ""},
 		{"SET in a script", "select 1; set app.who = 'a'", "select coalesce(current_setting('app.who', true), '')", "", ""},

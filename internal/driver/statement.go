@@ -65,7 +65,7 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 	if err != nil {
 		return nil, err
 	}
-	defer c.taint(t.taints)
+	defer c.taint(t.taints || t.opaque)
 	err = c.runWith(ctx, query, values, func(l *lease, args []driver.NamedValue) error {
 		rows, err = l.std.QueryContext(ctx, query, args)
 		return err
@@ -93,7 +93,7 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 	if err != nil {
 		return nil, err
 	}
-	defer c.taint(t.taints)
+	defer c.taint(t.taints || t.opaque)
 	if len(values) == 0 {
 		return c.execText(ctx, query, t)
 	}

@@ -11,6 +11,7 @@ type traits struct {
 	control  bool // it begins or ends a transaction
 	taints   bool // it leaves state in the session, such as SET or PREPARE
 	code     bool // it runs CALL or DO, whose code may end transactions
+	opaque   bool // it runs DO, whose code is text and may do any of this
 }
 
 // traitsOf reads the text as far as needed to know its statements' first words.
@@ -26,6 +27,7 @@ func traitsOf(query string) traits {
 		t.control = t.control || c.control()
 		t.taints = t.taints || c.taints(query)
 		t.code = t.code || c.is(0, "call", "do")
+		t.opaque = t.opaque || c.is(0, "do")
 	}
 	return t
 }

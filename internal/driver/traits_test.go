@@ -47,7 +47,7 @@ func TestTraits(t *testing.T) {
 		{"select pg_advisory_xact_lock(1)", traits{commands: 1}},
 		{"update t set x = 1", traits{commands: 1}},
 		{"call p()", traits{commands: 1, code: true}},
-		{"do $x$ begin commit; end $x$", traits{commands: 1, code: true}},
+		{"do $x$ begin commit; end $x$", traits{commands: 1, code: true, opaque: true}},
 		{"create function f() returns int begin atomic select case when true then 1 end; select 2; end; commit", traits{commands: 3, control: true}},
 		{"create function f() returns int begin atomic select 1; end", traits{commands: 1}},
 		{"create function f() returns int begin atomic select 1; end; end", traits{commands: 2, control: true}},
