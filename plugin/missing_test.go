@@ -3,8 +3,10 @@ package plugin_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -70,6 +72,34 @@ func fingerprint(t *testing.T, pool *pgxpool.Pool) string {
 	return s
 }
 
+// TestASchemaWithoutTheRightToUseIt: PostgreSQL passes over it in search_path,
+// as over a missing one.
+func TestASchemaWithoutTheRightToUseIt(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.Database(t)
+	pool := admin(t, dsn)
+	role := fmt.Sprintf("limited_%d", time.Now().UnixNano())
+	mustExec(t, pool, "create role "+role, "create schema tenant_a",
+		"create table tenant_a.invoices (id bigserial, title text, cents bigint)",
+		"create table public.invoices (id bigserial, title text, cents bigint)",
+		"grant all on schema public to "+role, "grant all on all tables in schema public to "+role, "grant all on all sequences in schema public to "+role)
+	t.Cleanup(func() { mustExec(t, pool, "drop owned by "+role, "drop role "+role) })
+	limited := placements(func(base *pgxpool.Pool) (plugin.Placement, error) {
+		return plugin.Placement{Pool: base, Schema: "tenant_a", Settings: []plugin.Setting{
+			{Name: "search_path", Value: "tenant_a, public, pg_temp"}, {Name: "role", Value: role},
+		}}, nil
+	})
+	db, _ := open(t, dsn, nil, limited)
+	before := fingerprint(t, pool)
+	for _, e := range entryPoints() {
+		_, err := e.run(as(t, "a"), db)
+		mustSay(t, err, "grant USAGE", "tenant_a", `"a"`)
+	}
+	if after := fingerprint(t, pool); after != before {
+		t.Errorf("the database went from\n%s\nto\n%s", before, after)
+	}
+}
+
 func TestASchemaThatIsDroppedBecomesAnError(t *testing.T) {
 	t.Parallel()
 	db, _, dsn := twoTenants(t, nil)
@@ -116,6 +146,7 @@ func TestBadPlacementsAreErrors(t *testing.T) {
 		{"an upper-case name", plugin.BySchema(plugin.WithSchemaName(func(scope.Tenant) string { return "Acme" })), []string{"lower case"}},
 		{"an empty name", plugin.BySchema(plugin.WithSchemaName(func(scope.Tenant) string { return "" })), []string{"empty"}},
 		{"PostgreSQL's name", plugin.BySchema(plugin.WithSchemaName(func(scope.Tenant) string { return "information_schema" })), []string{"information_schema"}},
+		{"the default shared name", plugin.BySchema(plugin.WithSchemaName(func(scope.Tenant) string { return "public" })), []string{"public", "shared"}},
 		{"a shared name", plugin.BySchema(plugin.WithSchemaName(func(scope.Tenant) string { return "commons" }), plugin.WithSharedSchemas("commons")), []string{"commons", "shared"}},
 	}
 	for _, tt := range tests {

@@ -142,7 +142,7 @@ func TestSessionStateBehindPgBouncer(t *testing.T) {
 		mustSay(t, db.WithContext(ctx(0)).Transaction(func(tx *gorm.DB) error { return tx.Exec(sql).Error }), "pooler")
 	}
 	mustSay(t, db.WithContext(ctx(0)).Exec("create index concurrently on entries (n)").Error, "pooler")
-	mustSay(t, db.WithContext(ctx(0)).Raw("call nothing()").Scan(&struct{}{}).Error, "pooler")
+	mustSay(t, db.WithContext(ctx(0)).Raw("call nothing()").Scan(&struct{}{}).Error, "db.Transaction")
 	procedure := "create or replace procedure batch() language plpgsql as $$ begin update entries set n = n + 1; commit; update entries set n = n + 1; end $$"
 	if err := db.WithContext(ctx(0)).Exec(procedure).Error; err != nil {
 		t.Fatal(err)

@@ -68,10 +68,14 @@ func (p *Plugin) Initialize(db *gorm.DB) error {
 	if err != nil {
 		return err
 	}
+	prepared, err := preparedStatements(db)
+	if err != nil {
+		return err
+	}
 	if err := p.open(source.config); err != nil {
 		return err
 	}
-	replacePool(db, p.sql)
+	replacePool(db, p.sql, prepared)
 	return source.release()
 }
 
@@ -95,21 +99,6 @@ func (p *Plugin) open(cfg *pgxpool.Config) error {
 	// Shells cost nothing: as many may lie idle as there are real connections.
 	p.sql.SetMaxIdleConns(int(cfg.MaxConns))
 	return nil
-}
-
-// replacePool makes db use pool everywhere, also where GORM keeps prepared
-// statements. Those were prepared on the old pool and are closed.
-func replacePool(db *gorm.DB, pool *sql.DB) {
-	if prepared, ok := db.ConnPool.(*gorm.PreparedStmtDB); ok {
-		prepared.Close()
-		prepared.ConnPool = pool
-		return
-	}
-	db.ConnPool = pool
-	db.Statement.ConnPool = pool
-	if prepared, ok := db.Session(&gorm.Session{PrepareStmt: true}).Statement.ConnPool.(*gorm.PreparedStmtDB); ok {
-		prepared.Close()
-	}
 }
 
 // Close closes every pool that the plugin has opened, and waits until their

@@ -174,6 +174,41 @@ func TestSessionsOlderThanThePluginFindTheirPoolClosed(t *testing.T) {
 	mustBe(t, db.Session(&gorm.Session{PrepareStmt: true}).Exec("select 1").Error, scope.ErrNone)
 }
 
+// TestStatementsPreparedBeforeThePlugin: GORM keeps them by text for all
+// sessions, and the pool that was lent stays open.
+func TestStatementsPreparedBeforeThePlugin(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.Database(t)
+	mustExec(t, admin(t, dsn), "create schema tenant_a", "create table tenant_a.x (s text)", "insert into tenant_a.x values ('a')",
+		"create table public.x (s text)", "insert into public.x values ('public')")
+	for _, always := range []bool{false, true} {
+		lent, err := sql.Open("pgx", dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = lent.Close() })
+		db, err := gorm.Open(postgres.New(postgres.Config{Conn: lent}), &gorm.Config{Logger: logger.Discard, PrepareStmt: always})
+		if err != nil {
+			t.Fatal(err)
+		}
+		const query = "select s from x where s <> ?"
+		var s string
+		old := db.Session(&gorm.Session{PrepareStmt: true})
+		early := old.Raw(query, "").Scan(&s).Error
+		p := plugin.New(plugin.BySchema())
+		if err := errors.Join(early, db.Use(p)); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = p.Close() })
+		_ = old.Raw(query, "").Scan(&s).Error // prepares it again, wherever it may go
+		prepared := db.Session(&gorm.Session{PrepareStmt: true})
+		if err := prepared.WithContext(as(t, "a")).Raw(query, "").Scan(&s).Error; err != nil || s != "a" {
+			t.Errorf("PrepareStmt %t: a reads %q, error %v", always, s, err)
+		}
+		mustBe(t, prepared.WithContext(t.Context()).Raw(query, "").Scan(&s).Error, scope.ErrNone)
+	}
+}
+
 func TestCloseEndsEverything(t *testing.T) {
 	t.Parallel()
 	dsn := pgtest.Database(t)

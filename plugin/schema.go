@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -75,20 +76,23 @@ func (s *bySchema) Place(_ context.Context, base *pgxpool.Pool, t scope.Tenant) 
 	if err := checkSchema(schema); err != nil {
 		return Placement{}, err
 	}
-	for _, shared := range s.shared {
-		if schema == shared {
-			return Placement{}, fmt.Errorf("plugin: schema %q is listed as shared and can't be a tenant's", schema)
-		}
+	if slices.Contains(s.sharedPath(), schema) {
+		return Placement{}, fmt.Errorf("plugin: schema %q is shared and can't be a tenant's", schema)
 	}
 	return Placement{Pool: base, Schema: schema, Settings: searchPath(append([]string{schema}, s.shared...))}, nil
 }
 
 func (s *bySchema) PlaceShared(_ context.Context, base *pgxpool.Pool) (Placement, error) {
-	shared := s.shared
-	if len(shared) == 0 {
-		shared = []string{"public"}
-	}
+	shared := s.sharedPath()
 	return Placement{Pool: base, Schema: shared[0], Settings: searchPath(shared)}, nil
+}
+
+// sharedPath returns where the shared scope works.
+func (s *bySchema) sharedPath() []string {
+	if len(s.shared) == 0 {
+		return []string{"public"}
+	}
+	return s.shared
 }
 
 // searchPath ends with pg_temp: where it is not listed PostgreSQL searches it

@@ -6,12 +6,11 @@ var (
 	errControlInTx     = errors.New("tenantry: the text begins or ends a transaction inside of one, and the tenant's settings would end with it: use Commit, Rollback or SavePoint")
 	errControlInScript = errors.New("tenantry: the script begins or ends transactions, and the tenant's settings would end with the first: leave out BEGIN and COMMIT, and run it in a transaction of db.Transaction")
 	errTaintPooled     = errors.New("tenantry: the text leaves state in the session (SET, RESET, PREPARE, LISTEN, …), and behind a transaction pooler the next tenant would find it: use SET LOCAL in a transaction, or connect directly")
-	errCodePooled      = errors.New("tenantry: the code that CALL runs could end the transaction, and behind a transaction pooler go on without a tenant: run it in a transaction of db.Transaction")
+	errCodeQueried     = errors.New("tenantry: the code that CALL runs could end the transaction, and go on without a tenant: run it in a transaction of db.Transaction, or by Exec")
 )
 
 // inspect refuses texts that would take a statement from under its settings.
-// bare says that the text is to run by Exec without arguments.
-func (c *conn) inspect(query string, bare bool) (traits, error) {
+func (c *conn) inspect(query string) (traits, error) {
 	t := traitsOf(query)
 	switch {
 	case t.control && c.inTx:
@@ -20,8 +19,6 @@ func (c *conn) inspect(query string, bare bool) (traits, error) {
 		return t, errControlInScript
 	case t.taints && c.lease.link.pooled():
 		return t, errTaintPooled
-	case t.code && !bare && !c.inTx && c.lease.link.pooled():
-		return t, errCodePooled
 	}
 	return t, nil
 }

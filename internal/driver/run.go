@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -14,11 +15,11 @@ import (
 
 // SQLSTATEs that this package acts on (Appendix A of the PostgreSQL manual).
 const (
-	codeDivisionByZero = "22012"
-	codeInTransaction  = "25001" // refused because it is in a transaction
-	codeNoSchema       = "3F000"
-	codeSyntax         = "42601"
-	codeTermination    = "2D000" // code has tried to end a transaction that it may not end
+	codeInTransaction = "25001" // refused because it is in a transaction
+	codeInvalidText   = "22P02" // of the expressions that refuse
+	codeNoSchema      = "3F000"
+	codeSyntax        = "42601"
+	codeTermination   = "2D000" // code has tried to end a transaction that it may not end
 )
 
 // codeOf returns PostgreSQL's code of err, or "".
@@ -28,6 +29,12 @@ func codeOf(err error) string {
 		return pgErr.Code
 	}
 	return ""
+}
+
+// refuses reports whether err is a refusal by one of our own expressions.
+func refuses(err error, words string) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && pgErr.Code == codeInvalidText && strings.Contains(pgErr.Message, words)
 }
 
 // sender sends one statement on a lease: exactly one message group, of which it
@@ -55,38 +62,33 @@ func (c *conn) send(ctx context.Context, oids []uint32, send sender) error {
 	if c.inTx {
 		return c.lease.sendTyped(oids, send)
 	}
-	err := c.hygienic(ctx, func(h hygiene) (refused bool, err error) {
-		err = c.lease.sendUnder(h, oids, send)
-		return codeOf(err) == codeDivisionByZero && c.lease.link.filter.PrefixFailed(), err
-	})
+	err := c.hygienic(ctx, func(h hygiene) error { return c.lease.sendUnder(h, oids, send) })
 	if c.lease == nil || !c.lease.link.filter.PrefixFailed() {
 		return err
 	}
 	return c.lease.failed("apply settings", err)
 }
 
-// hygienic calls try so that it meets no temporary tables of anybody else's. try
-// reports whether the guard against them has refused; nothing has run then. A
-// session of our own is replaced, one behind a pooler is cleaned in the same
+// hygienic calls try so that it meets no temporary tables of anybody else's. The
+// guard against them stands first, so when it refuses nothing has run. A session
+// of our own is then replaced, one behind a pooler is cleaned in the same
 // message.
-func (c *conn) hygienic(ctx context.Context, try func(hygiene) (refused bool, err error)) error {
+func (c *conn) hygienic(ctx context.Context, try func(hygiene) error) error {
 	if !c.lease.fresh && !c.lease.link.pooled() {
-		_, err := try(trusting)
-		return err
+		return try(trusting)
 	}
-	refused, err := try(guarded)
-	if refused && c.lease.link.pooled() {
-		_, err = try(cleaned)
-		return err
-	}
-	for refused {
+	err := try(guarded)
+	for refuses(err, refusalTemp) {
+		if c.lease.link.pooled() {
+			return try(cleaned)
+		}
 		if c.lease.first {
 			return errAlwaysTemp
 		}
 		if err := c.replace(ctx); err != nil {
 			return err
 		}
-		refused, err = try(guarded)
+		err = try(guarded)
 	}
 	return err
 }
@@ -109,7 +111,7 @@ func (l *lease) sendUnder(h hygiene, oids []uint32, send sender) error {
 		return err
 	}
 	err = l.sendArmed(p, oids, send)
-	if !l.link.filter.PrefixFailed() {
+	if answered := err == nil || codeOf(err) != ""; answered && l.link.filter.Passed() {
 		l.fresh = false
 	}
 	return err
@@ -136,8 +138,11 @@ func (l *lease) sendArmed(p wire.Prefix, oids []uint32, send sender) error {
 // failed says what was tried for which tenant, and what to do if its schema
 // does not exist.
 func (l *lease) failed(op string, err error) error {
-	if codeOf(err) == codeNoSchema {
+	switch {
+	case codeOf(err) == codeNoSchema:
 		err = fmt.Errorf("%w: run the migrator, which creates it, or check the strategy's schema names", err)
+	case refuses(err, refusalUsage):
+		err = fmt.Errorf("%w: grant USAGE on schema %q to the role that the tenant's statements run as", err, l.target.Schema)
 	}
 	return &scope.TenantError{Op: op, Tenant: l.scope.Tenant, Err: err}
 }

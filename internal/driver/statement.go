@@ -61,9 +61,12 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 	if err != nil {
 		return nil, err
 	}
-	t, err := c.inspect(query, false)
+	t, err := c.inspect(query)
 	if err != nil {
 		return nil, err
+	}
+	if t.code && !c.inTx {
+		return nil, errCodeQueried
 	}
 	defer c.taint(t.taints || t.opaque)
 	err = c.runWith(ctx, query, values, func(l *lease, args []driver.NamedValue) error {
@@ -89,13 +92,16 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 	if err != nil {
 		return nil, err
 	}
-	t, err := c.inspect(query, len(values) == 0)
+	t, err := c.inspect(query)
 	if err != nil {
 		return nil, err
 	}
 	defer c.taint(t.taints || t.opaque)
 	if len(values) == 0 {
 		return c.execText(ctx, query, t)
+	}
+	if t.code && !c.inTx {
+		return c.execCode(ctx, query, args)
 	}
 	err = c.runWith(ctx, query, values, func(l *lease, args []driver.NamedValue) error {
 		result, err = l.std.ExecContext(ctx, query, args)

@@ -30,9 +30,22 @@ type Target struct {
 // Setting is one run-time setting of PostgreSQL.
 type Setting struct{ Name, Value string }
 
-// tempGuard fails with division by zero when the session has ever made a
-// temporary table: on a connection from a pool it would be somebody else's.
-const tempGuard = "1/(pg_catalog.pg_my_temp_schema()=0)::pg_catalog.int4"
+// refusalTemp is what the guard against temporary tables says. It fails when the
+// session has ever made one: on a connection from a pool it would be somebody
+// else's.
+const refusalTemp = "tenantry: the session has temporary tables"
+
+// refusalUsage is what the check of the schema says if the role that the
+// statement runs as may not use it. PostgreSQL passes over such a schema in
+// search_path as over a missing one.
+const refusalUsage = "tenantry: no right to use the schema"
+
+// refuseUnless returns an expression that fails with 22P02 and the given words
+// unless the condition holds. PostgreSQL has no function that raises an error;
+// the words are part of its message in every language.
+func refuseUnless(condition, words string) string {
+	return "(case when " + condition + " then '0' else '" + words + "' end)::pg_catalog.int4"
+}
 
 // discardTemp drops temporary tables. It stands in front of the settings where
 // the session behind a pooler may be anybody's.
@@ -116,7 +129,7 @@ func checkSetting(s Setting) error {
 // query returns the one query that sets everything, or "" if there is nothing
 // to set. The cast to regnamespace fails with 3F000 when the schema does not
 // exist: PostgreSQL itself would ignore the missing entry of search_path and
-// go on to the next schema.
+// go on to the next schema. What stands behind a set_config runs under it.
 func (t *Target) query(d duration, h hygiene, value func(string) string) string {
 	var b strings.Builder
 	sep := "select "
@@ -131,10 +144,11 @@ func (t *Target) query(d duration, h hygiene, value func(string) string) string 
 		add("pg_catalog.set_config(", value(s.Name), ",", value(s.Value), ",", string(d), ")")
 	}
 	if t.Schema != "" {
-		add(value(pgx.Identifier{t.Schema}.Sanitize()), "::pg_catalog.regnamespace")
+		schema := value(pgx.Identifier{t.Schema}.Sanitize()) + "::pg_catalog.regnamespace::pg_catalog.oid"
+		add(refuseUnless("pg_catalog.has_schema_privilege("+schema+",'usage')", refusalUsage))
 	}
 	if h == guarded {
-		add(tempGuard)
+		add(refuseUnless("pg_catalog.pg_my_temp_schema()=0", refusalTemp))
 	}
 	return b.String()
 }

@@ -77,34 +77,49 @@ func refusedBy(err error, code string, routines ...string) bool {
 }
 
 // execScript runs a text in one simple message, which is one implicit
-// transaction, with the settings in front. The guard's error could not be told
-// from one of the script, so temporary tables are dropped instead.
-func (c *conn) execScript(ctx context.Context, query string) (pgconn.CommandTag, error) {
-	l := c.lease
-	h := trusting
-	if l.fresh || l.link.pooled() {
-		h = cleaned
-	}
-	l.fresh = false
-	lead := l.target.script(local, h)
-	tag, err := l.conn().Exec(ctx, lead+query)
+// transaction, with the settings in front.
+func (c *conn) execScript(ctx context.Context, query string) (tag pgconn.CommandTag, err error) {
+	err = c.hygienic(ctx, func(h hygiene) error {
+		lead := c.lease.target.script(local, h)
+		tag, err = c.lease.conn().Exec(ctx, lead+query)
+		if err == nil {
+			c.lease.fresh = false
+		}
+		return positioned(err, lead)
+	})
+	return tag, err
+}
+
+// positioned takes what stood in front of the user's text out of the position
+// of an error.
+func positioned(err error, lead string) error {
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) && pgErr.Position > 0 {
 		pgErr.Position -= int32(utf8.RuneCountInString(lead)) //nolint:gosec // a position lies in the text
 	}
-	return tag, err
+	return err
 }
 
 // execSession runs a statement that can't run in a transaction, such as VACUUM
 // or CREATE INDEX CONCURRENTLY: the settings are set for the session and reset
 // after it.
 func (c *conn) execSession(ctx context.Context, query string) (pgconn.CommandTag, error) {
-	l := c.lease
-	if l.link.pooled() {
+	if c.lease.link.pooled() {
 		return pgconn.CommandTag{}, errSessionPooled
 	}
+	err := c.hygienic(ctx, func(h hygiene) error {
+		_, err := c.lease.conn().Exec(ctx, c.lease.target.script(session, h))
+		if err == nil {
+			c.lease.fresh = false
+		}
+		return err
+	})
+	l := c.lease
+	if l == nil {
+		return pgconn.CommandTag{}, err
+	}
 	defer l.detached(ctx, l.target.reset())
-	if _, err := l.conn().Exec(ctx, l.target.script(session, trusting)); err != nil {
+	if err != nil {
 		return pgconn.CommandTag{}, l.failed("apply settings", err)
 	}
 	tag, err := l.conn().Exec(ctx, query)
@@ -121,4 +136,18 @@ func retryable(err error) error {
 		return driver.ErrBadConn
 	}
 	return err
+}
+
+// execCode runs CALL with arguments in a transaction of its own: as a statement
+// by itself its code could end the transaction, and the settings with it.
+func (c *conn) execCode(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	t, err := c.BeginTx(ctx, driver.TxOptions{})
+	if err != nil {
+		return nil, err
+	}
+	result, err := c.ExecContext(ctx, query, args)
+	if err != nil {
+		return nil, errors.Join(err, t.Rollback())
+	}
+	return result, t.Commit()
 }

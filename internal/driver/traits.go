@@ -44,7 +44,8 @@ func plainQuery(query string) bool {
 }
 
 // namesSessionFunction reports whether the text names a function that leaves
-// state in the session: set_config, or one of the pg_advisory_lock family.
+// state in the session: set_config, one of the pg_advisory_lock family, or the
+// view whose rows are settings if it may be updated.
 func namesSessionFunction(query string) bool {
 	for from := 0; ; {
 		n := strings.IndexByte(query[from:], '_')
@@ -52,7 +53,8 @@ func namesSessionFunction(query string) bool {
 			return false
 		}
 		at := from + n
-		if around(query, at, "set", "_config") || around(query, at, "advisory", "_lock") {
+		if around(query, at, "set", "_config") || around(query, at, "advisory", "_lock") ||
+			around(query, at, "pg", "_settings") && containsFold(query, "update") {
 			return true
 		}
 		from = at + 1
@@ -75,6 +77,12 @@ func (c command) is(i int, words ...string) bool {
 		}
 	}
 	return false
+}
+
+// makesRoutine reports whether the statement is CREATE [OR REPLACE] of a function
+// or procedure.
+func (c command) makesRoutine() bool {
+	return c.is(0, "create") && (c.is(1, "function", "procedure") || c.is(1, "or") && c.is(2, "replace"))
 }
 
 func (c command) control() bool {
@@ -113,7 +121,7 @@ func commands(query string) iter.Seq[command] {
 				continue
 			}
 			switch {
-			case strings.EqualFold(token, "atomic") && strings.EqualFold(previous, "begin") && c.is(0, "create"):
+			case strings.EqualFold(token, "atomic") && strings.EqualFold(previous, "begin") && c.makesRoutine():
 				bodies++
 			case n == 0 && bodies > 0 && strings.EqualFold(token, "end"):
 				bodies--

@@ -70,9 +70,9 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 
 // begin begins on a session without anybody's temporary tables, like send.
 func (c *conn) begin(ctx context.Context, begin string) (t pgx.Tx, err error) {
-	err = c.hygienic(ctx, func(h hygiene) (refused bool, err error) {
+	err = c.hygienic(ctx, func(h hygiene) error {
 		t, err = c.lease.begin(ctx, begin, h)
-		return codeOf(err) == codeDivisionByZero, err
+		return err
 	})
 	if err != nil && c.lease != nil {
 		err = c.lease.failed("begin", retryable(err))

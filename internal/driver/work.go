@@ -20,7 +20,7 @@ func (c *conn) work(l *lease, f Work) (driver.Result, error) {
 	}
 	var refused error
 	l.link.filter.Watch(func(name, sql string) error {
-		t, err := c.inspect(sql, false)
+		t, err := c.inspect(sql)
 		if name != "" { // a prepared statement stays in the session
 			t.taints = true
 		}

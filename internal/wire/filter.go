@@ -76,6 +76,10 @@ func (f *Filter) Disarm() (sent bool) {
 // error. It then skipped the statement behind it.
 func (f *Filter) PrefixFailed() bool { return f.failed }
 
+// Passed reports whether the last armed group was sent and the server did not
+// refuse its prefix. It says something only once a reply has been read.
+func (f *Filter) Passed() bool { return f.sent && !f.failed }
+
 // Write sends b, behind the prefix if f is armed. It reports only the caller's
 // bytes: none if the error came before the prefix was through.
 func (f *Filter) Write(b []byte) (int, error) {
