@@ -226,6 +226,16 @@ func writers() []entryPoint {
 		{"Exec of a script", func(ctx context.Context, db *gorm.DB) ([]string, error) {
 			return nil, db.WithContext(ctx).Exec("update invoices set cents = 1; update invoices set cents = 0").Error
 		}},
+		{"Exec of DO", func(ctx context.Context, db *gorm.DB) ([]string, error) {
+			return nil, db.WithContext(ctx).Exec("do $$ begin update invoices set cents = 0; end $$").Error
+		}},
+		{"Exec of CALL", func(ctx context.Context, db *gorm.DB) ([]string, error) {
+			err := db.WithContext(ctx).Exec("create or replace procedure reset_cents(n bigint) language sql as $$ update invoices set cents = n $$").Error
+			if err != nil {
+				return nil, err
+			}
+			return nil, db.WithContext(ctx).Exec("call reset_cents(?)", 0).Error
+		}},
 		{"Exec outside a transaction", func(ctx context.Context, db *gorm.DB) ([]string, error) {
 			return nil, db.WithContext(ctx).Exec("vacuum invoices").Error
 		}},

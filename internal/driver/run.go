@@ -63,7 +63,7 @@ func (c *conn) send(ctx context.Context, oids []uint32, send sender) error {
 		return c.lease.sendTyped(oids, send)
 	}
 	err := c.hygienic(ctx, func(h hygiene) error { return c.lease.sendUnder(h, oids, send) })
-	if c.lease == nil || !c.lease.link.filter.PrefixFailed() {
+	if err == nil || c.lease == nil || !c.lease.link.filter.PrefixFailed() {
 		return err
 	}
 	return c.lease.failed("apply settings", err)
@@ -133,6 +133,14 @@ func (l *lease) sendArmed(p wire.Prefix, oids []uint32, send sender) error {
 		return errors.New("tenantry: a statement passed without its settings; this is a bug of tenantry")
 	}
 	return err
+}
+
+// refusesSchema reports whether err says that the tenant's schema is not there or
+// not to be used, where it may be an error of the user's text too.
+func (l *lease) refusesSchema(err error) bool {
+	var pgErr *pgconn.PgError
+	return refuses(err, refusalUsage) ||
+		errors.As(err, &pgErr) && pgErr.Code == codeNoSchema && l.target.Schema != "" && strings.Contains(pgErr.Message, l.target.Schema)
 }
 
 // failed says what was tried for which tenant, and what to do if its schema

@@ -78,7 +78,7 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 
 // ExecContext sends a statement that returns no rows, or a script of several
 // statements if it has no arguments.
-func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (result driver.Result, err error) {
+func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	l, err := c.enter(ctx)
 	if err != nil {
 		return nil, err
@@ -101,13 +101,31 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 		return c.execText(ctx, query, t)
 	}
 	if t.code && !c.inTx {
-		return c.execCode(ctx, query, args)
+		return c.execCode(ctx, query, values)
 	}
+	return c.exec(ctx, query, values)
+}
+
+func (c *conn) exec(ctx context.Context, query string, values []any) (result driver.Result, err error) {
 	err = c.runWith(ctx, query, values, func(l *lease, args []driver.NamedValue) error {
 		result, err = l.std.ExecContext(ctx, query, args)
 		return err
 	})
 	return result, err
+}
+
+// execCode runs CALL with arguments in a transaction of its own: as a statement
+// by itself its code could end the transaction, and the settings with it.
+func (c *conn) execCode(ctx context.Context, query string, values []any) (driver.Result, error) {
+	t, err := c.BeginTx(ctx, driver.TxOptions{})
+	if err != nil {
+		return nil, err
+	}
+	result, err := c.exec(ctx, query, values)
+	if err != nil {
+		return nil, errors.Join(err, t.Rollback())
+	}
+	return result, t.Commit()
 }
 
 // runWith encodes the arguments and runs the statement with them.

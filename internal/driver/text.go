@@ -87,6 +87,9 @@ func (c *conn) execScript(ctx context.Context, query string) (tag pgconn.Command
 		}
 		return positioned(err, lead)
 	})
+	if c.lease != nil && c.lease.refusesSchema(err) {
+		err = c.lease.failed("apply settings", err)
+	}
 	return tag, err
 }
 
@@ -136,18 +139,4 @@ func retryable(err error) error {
 		return driver.ErrBadConn
 	}
 	return err
-}
-
-// execCode runs CALL with arguments in a transaction of its own: as a statement
-// by itself its code could end the transaction, and the settings with it.
-func (c *conn) execCode(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	t, err := c.BeginTx(ctx, driver.TxOptions{})
-	if err != nil {
-		return nil, err
-	}
-	result, err := c.ExecContext(ctx, query, args)
-	if err != nil {
-		return nil, errors.Join(err, t.Rollback())
-	}
-	return result, t.Commit()
 }
