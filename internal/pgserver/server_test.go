@@ -95,6 +95,8 @@ func TestServerWantsItsPassword(t *testing.T) {
 	}
 }
 
+// The client that stays connected would keep a server that was only asked by
+// TERM, which is its smart shutdown.
 func TestStopEndsTheServerAndRemovesItsData(t *testing.T) {
 	s := ownServer(t)
 	dir := show(t, connect(t, s.DSN()), "data_directory")

@@ -42,13 +42,6 @@ func TestStopEndsTheProgramAndRemovesItsDirectory(t *testing.T) {
 	gone(t, dir)
 }
 
-func TestStopEndsAProgramThatIgnoresTerm(t *testing.T) {
-	p := start(t, watchdog.Command{Dir: newDir(t), Run: []string{"sh", "-c", "trap '' TERM; trap 'exit 0' QUIT; while :; do sleep 1; done"}})
-	if err := p.Stop(); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestProgramThatEndsByItselfIsSeen(t *testing.T) {
 	dir := newDir(t)
 	var log bytes.Buffer
