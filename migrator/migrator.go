@@ -47,7 +47,9 @@ type Migrator struct {
 // before it touches anything.
 //
 // The migrations are gormigrate's, and so is the tracking table "migrations" in
-// each tenant's schema. A migration must use the *gorm.DB that it is given: it
+// each tenant's schema. Rollback functions are not called yet, and what can't run
+// in a transaction (CREATE INDEX CONCURRENTLY) can't be a migration yet: run it by
+// db.WithContext(ctx).Exec. A migration must use the *gorm.DB that it is given: it
 // carries the tenant and the transaction. Migrations of different tenants run
 // at the same time, so what they share must be safe for that. GORM itself is
 // not quite: AutoMigrate of a model with a uniqueIndex tag writes to the cached

@@ -41,7 +41,7 @@ func named(dsn string) string {
 	return dsn + separator + "application_name=" + url.QueryEscape(isolationApp)
 }
 
-// shortLived lets connections live a few milliseconds: without that, and without
+// shortLived lets connections live for milliseconds: without that, and without
 // more goroutines than connections, designs that leak pass such a test.
 func shortLived(c *pgxpool.Config) error {
 	c.MaxConnLifetime = isolationLifetime

@@ -36,6 +36,8 @@ func TestUseRefusesBadArguments(t *testing.T) {
 		{"no name function", plugin.New(plugin.BySchema(plugin.WithSchemaName(nil))), []string{"WithSchemaName"}},
 		{"an upper-case shared schema", plugin.New(plugin.BySchema(plugin.WithSharedSchemas("Plans"))), []string{"Plans", "lower case"}},
 		{"a shared schema of PostgreSQL's", plugin.New(plugin.BySchema(plugin.WithSharedSchemas("pg_catalog"))), []string{"pg_catalog"}},
+		{"a shared scope of nothing", plugin.New(plugin.BySchema(plugin.WithSharedScope())), []string{"WithSharedScope", "no schema"}},
+		{"an upper-case shared scope", plugin.New(plugin.BySchema(plugin.WithSharedScope("Plans"))), []string{"WithSharedScope", "Plans"}},
 		{"an empty shared schema", plugin.New(plugin.BySchema(plugin.WithSharedSchemas(""))), []string{"empty"}},
 	}
 	for _, tt := range tests {
@@ -51,6 +53,18 @@ func TestUseRefusesBadArguments(t *testing.T) {
 			}
 		})
 	}
+}
+
+// wrapped is a strategy of a user's own around BySchema.
+type wrapped struct{ plugin.Strategy }
+
+func TestAWrongOptionBelowAWrapperFailsEveryStatement(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.Database(t)
+	mustExec(t, admin(t, dsn), "create schema tenant_a")
+	db, _ := open(t, dsn, nil, wrapped{plugin.BySchema(plugin.WithSchemaName(nil))})
+	mustSay(t, db.WithContext(as(t, "a")).Exec("select 1").Error, "WithSchemaName")
+	mustSay(t, db.WithContext(scope.Shared(t.Context())).Exec("select 1").Error, "WithSchemaName")
 }
 
 // otherDialector is a dialector of another database.

@@ -36,27 +36,48 @@ func WithSchemaName(name func(scope.Tenant) string) SchemaOption {
 }
 
 // WithSharedSchemas adds schemas behind the tenant's own in every tenant's
-// search_path, in this order, and makes them the place of scope.Shared.
-//
-// The default is none for tenants: a table that is missing from the tenant's
-// schema is then an error and never a table of the same name elsewhere. The
-// default for scope.Shared is "public".
+// search_path, in this order: for the functions and types of extensions, or for
+// tables that all tenants may see. The default is none: a table that is missing
+// from the tenant's schema is then an error and never a table of the same name
+// elsewhere. It says nothing of scope.Shared: see [WithSharedScope].
 func WithSharedSchemas(names ...string) SchemaOption {
-	return func(s *bySchema) error {
-		for _, n := range names {
-			if err := checkSchema(n); err != nil {
-				return fmt.Errorf("plugin: WithSharedSchemas: %w", err)
-			}
-		}
-		s.shared = append(s.shared, names...)
-		return nil
+	return func(s *bySchema) (err error) {
+		s.shared, err = appendSchemas(s.shared, "WithSharedSchemas", names)
+		return err
 	}
 }
 
+// WithSharedScope sets the search_path of scope.Shared: where the tables are that
+// belong to no tenant. New tables go into the first schema. The default is
+// "public" alone.
+func WithSharedScope(names ...string) SchemaOption {
+	return func(s *bySchema) error {
+		scope, err := appendSchemas(nil, "WithSharedScope", names)
+		if err == nil && len(scope) == 0 {
+			err = errors.New("plugin: WithSharedScope: no schema is given")
+		}
+		s.scope = scope
+		return err
+	}
+}
+
+func appendSchemas(to []string, option string, names []string) ([]string, error) {
+	for _, n := range names {
+		if err := checkSchema(n); err != nil {
+			return to, fmt.Errorf("plugin: %s: %w", option, err)
+		}
+	}
+	return append(to, names...), nil
+}
+
 // BySchema returns the strategy that keeps each tenant in a schema of its own
-// in the database that GORM was opened on. A wrong option is reported by db.Use.
+// in the database that GORM was opened on. A wrong option is reported by db.Use,
+// and if the strategy is wrapped in another, by every statement.
 func BySchema(opts ...SchemaOption) Strategy {
-	s := &bySchema{name: func(t scope.Tenant) string { return "tenant_" + t.String() }}
+	s := &bySchema{
+		name:  func(t scope.Tenant) string { return "tenant_" + t.String() },
+		scope: []string{"public"},
+	}
 	for _, o := range opts {
 		s.err = errors.Join(s.err, o(s))
 	}
@@ -65,34 +86,32 @@ func BySchema(opts ...SchemaOption) Strategy {
 
 type bySchema struct {
 	name   func(scope.Tenant) string
-	shared []string
-	err    error // of the options; reported when the plugin is registered
+	shared []string // behind the tenant's own
+	scope  []string // of scope.Shared
+	err    error    // of the options
 }
 
 func (s *bySchema) check() error { return s.err }
 
 func (s *bySchema) Place(_ context.Context, base *pgxpool.Pool, t scope.Tenant) (Placement, error) {
+	if s.err != nil {
+		return Placement{}, s.err
+	}
 	schema := s.name(t)
 	if err := checkSchema(schema); err != nil {
 		return Placement{}, err
 	}
-	if slices.Contains(s.sharedPath(), schema) {
+	if slices.Contains(s.shared, schema) || slices.Contains(s.scope, schema) {
 		return Placement{}, fmt.Errorf("plugin: schema %q is shared and can't be a tenant's", schema)
 	}
 	return Placement{Pool: base, Schema: schema, Settings: searchPath(append([]string{schema}, s.shared...))}, nil
 }
 
 func (s *bySchema) PlaceShared(_ context.Context, base *pgxpool.Pool) (Placement, error) {
-	shared := s.sharedPath()
-	return Placement{Pool: base, Schema: shared[0], Settings: searchPath(shared)}, nil
-}
-
-// sharedPath returns where the shared scope works.
-func (s *bySchema) sharedPath() []string {
-	if len(s.shared) == 0 {
-		return []string{"public"}
+	if s.err != nil {
+		return Placement{}, s.err
 	}
-	return s.shared
+	return Placement{Pool: base, Schema: s.scope[0], Settings: searchPath(s.scope)}, nil
 }
 
 // searchPath ends with pg_temp: where it is not listed PostgreSQL searches it

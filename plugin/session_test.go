@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -475,8 +476,19 @@ func TestSharedScope(t *testing.T) {
 	if got := read(shared, as(t, "a")); got != "gold" {
 		t.Errorf("a tenant reads %q from the listed shared schema", got)
 	}
-	if got := read(shared, scope.Shared(t.Context())); got != "gold" {
+	if got := read(shared, scope.Shared(t.Context())); got != "public" {
+		t.Errorf("the shared scope reads %q, listing a schema for tenants moves it", got)
+	}
+	elsewhere, _ := open(t, dsn, nil, plugin.BySchema(plugin.WithSharedScope("commons")))
+	if got := read(elsewhere, scope.Shared(t.Context())); got != "gold" {
 		t.Errorf("the shared scope reads %q", got)
+	}
+	if got := read(elsewhere, as(t, "a")); got == "gold" || got == "public" {
+		t.Errorf("a tenant reads %q of the shared scope", got)
+	}
+	missing, _ := open(t, dsn, nil, plugin.BySchema(plugin.WithSharedScope("nowhere")))
+	if got := read(missing, scope.Shared(t.Context())); !strings.Contains(got, "WithSharedScope") {
+		t.Errorf("the error does not say what to do: %s", got)
 	}
 	plain, _ := open(t, dsn, nil, plugin.BySchema())
 	if got := read(plain, as(t, "a")); got == "public" || got == "gold" {

@@ -147,6 +147,8 @@ func (l *lease) refusesSchema(err error) bool {
 // does not exist.
 func (l *lease) failed(op string, err error) error {
 	switch {
+	case codeOf(err) == codeNoSchema && l.scope.Shared:
+		err = fmt.Errorf("%w: create it, or name the schema of the shared tables with plugin.WithSharedScope", err)
 	case codeOf(err) == codeNoSchema:
 		err = fmt.Errorf("%w: run the migrator, which creates it, or check the strategy's schema names", err)
 	case refuses(err, refusalUsage):
