@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -217,6 +218,10 @@ func TestSessionStateDoesNotReachTheNextTenant(t *testing.T) {
 				}
 				var got string
 				err = db.WithContext(as(t, "b")).Raw(tt.look).Scan(&got).Error
+				for end := time.Now().Add(10 * time.Second); tt.name == "an advisory lock" && got != tt.want && time.Now().Before(end); {
+					// the lock lives until the server has noticed that its session is closed
+					err = db.WithContext(as(t, "b")).Raw(tt.look).Scan(&got).Error
+				}
 				if tt.code != "" {
 					mustSay(t, err, tt.code)
 				} else if err != nil || got != tt.want {
@@ -585,13 +590,14 @@ func TestAFailedPingKeepsTheConnection(t *testing.T) {
 	err = conn.Raw(func(c any) error { // past database/sql, which looks at the context first
 		ended, cancel := context.WithCancel(as(t, "a"))
 		cancel()
-		return c.(driver.Pinger).Ping(ended)
+		err := c.(driver.Pinger).Ping(ended)
+		if n := p.Stats().Base.AcquiredConns(); n != 1 {
+			t.Errorf("%d connections are held after the ping, want 1", n)
+		}
+		return err
 	})
 	if err == nil {
 		t.Error("a ping with an ended context succeeds")
-	}
-	if n := p.Stats().Base.AcquiredConns(); n != 1 {
-		t.Errorf("%d connections are held after the ping, want 1", n)
 	}
 	if err := conn.Close(); err != nil && !errors.Is(err, sql.ErrConnDone) && !errors.Is(err, driver.ErrBadConn) {
 		t.Error(err)
