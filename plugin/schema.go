@@ -52,11 +52,11 @@ func WithSharedSchemas(names ...string) SchemaOption {
 // "public" alone.
 func WithSharedScope(names ...string) SchemaOption {
 	return func(s *bySchema) error {
-		scope, err := appendSchemas(nil, "WithSharedScope", names)
-		if err == nil && len(scope) == 0 {
-			err = errors.New("plugin: WithSharedScope: no schema is given")
+		if len(names) == 0 {
+			return errors.New("plugin: WithSharedScope: no schema is given")
 		}
-		s.scope = scope
+		var err error
+		s.scope, err = appendSchemas(nil, "WithSharedScope", names)
 		return err
 	}
 }
