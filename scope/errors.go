@@ -21,6 +21,7 @@ type MismatchError struct {
 	Asked Tenant // whom the statement named; the zero value is the shared part
 }
 
+// Error names both tenants and says what to do.
 func (e *MismatchError) Error() string {
 	return fmt.Sprintf("tenantry: the transaction belongs to %s, but the statement's context names %s: use the context that began it, or another transaction",
 		describe(e.Began), describe(e.Asked))
@@ -40,6 +41,7 @@ type TenantError struct {
 	Err    error  // why it did not work; never nil
 }
 
+// Error names the tenant, what was tried for it, and the cause.
 func (e *TenantError) Error() string {
 	return fmt.Sprintf("tenantry: %s for %s: %v", e.Op, describe(e.Tenant), e.Err)
 }

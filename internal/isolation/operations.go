@@ -3,7 +3,6 @@ package isolation
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 
 	"gorm.io/gorm"
@@ -227,5 +226,3 @@ func (w *worker) book(err error) {
 		w.written[w.tenant].unsure += w.rows
 	}
 }
-
-var _ fmt.Stringer = Result{}

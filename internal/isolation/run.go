@@ -36,6 +36,7 @@ type Result struct {
 	Kills      int64    // backends terminated
 }
 
+// String returns the figures in one line.
 func (r Result) String() string {
 	return fmt.Sprintf("%d statements, %d leaks, %d errors; %d backends killed, which ended %d operations; %d ended by their context",
 		r.Statements, len(r.Leaks), len(r.Errors), r.Kills, r.Killed, r.Ended)
