@@ -402,15 +402,20 @@ func belowGORM() []entryPoint {
 	}
 }
 
+// configurations are those of GORM that change how statements are sent.
+func configurations() map[string]*gorm.Config {
+	return map[string]*gorm.Config{
+		"default":                {},
+		"PrepareStmt":            {PrepareStmt: true},
+		"SkipDefaultTransaction": {SkipDefaultTransaction: true},
+	}
+}
+
 // TestEveryEntryPointReachesItsTenant runs each entry point for both tenants in
 // turn, in each of GORM's configurations.
 func TestEveryEntryPointReachesItsTenant(t *testing.T) {
 	t.Parallel()
-	for name, cfg := range map[string]*gorm.Config{
-		"default":                {},
-		"PrepareStmt":            {PrepareStmt: true},
-		"SkipDefaultTransaction": {SkipDefaultTransaction: true},
-	} {
+	for name, cfg := range configurations() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			db, _, _ := twoTenants(t, cfg, plugin.WithMaxConns(2))
@@ -431,11 +436,7 @@ func TestEveryEntryPointReachesItsTenant(t *testing.T) {
 // counts bytes at the socket.
 func TestNoScopeIsAnErrorAndSendsNothing(t *testing.T) {
 	t.Parallel()
-	for name, cfg := range map[string]*gorm.Config{
-		"default":                {},
-		"PrepareStmt":            {PrepareStmt: true},
-		"SkipDefaultTransaction": {SkipDefaultTransaction: true},
-	} {
+	for name, cfg := range configurations() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dsn := pgtest.Database(t)

@@ -415,6 +415,10 @@ func TestWhatAWithConnLeavesDoesNotReachTheNextTenant(t *testing.T) {
 		"nothing":   {func(c *pgx.Conn) error { _, err := c.Exec(context.Background(), "select $1::int", 1); return err }, true},
 		"SET LOCAL": {func(c *pgx.Conn) error { _, err := c.Exec(context.Background(), "set local app.who = 'a'"); return err }, true},
 		"SET":       {func(c *pgx.Conn) error { _, err := c.Exec(context.Background(), "set app.who = 'a'"); return err }, false},
+		"SET in DO": {func(c *pgx.Conn) error {
+			_, err := c.Exec(context.Background(), "do $$ begin set app.who = 'a'; end $$")
+			return err
+		}, false},
 		"a prepared statement": {func(c *pgx.Conn) error {
 			_, err := c.Prepare(context.Background(), "q", "select title from invoices")
 			return err

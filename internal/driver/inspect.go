@@ -25,8 +25,8 @@ func (c *conn) inspect(query string) (traits, error) {
 
 // taint marks the session that a statement has left state in. Only after the
 // statement is it sure which session that is.
-func (c *conn) taint(yes bool) {
-	if yes && c.lease != nil {
+func (c *conn) taint(t traits) {
+	if (t.taints || t.opaque) && c.lease != nil {
 		c.lease.tainted = true
 	}
 }

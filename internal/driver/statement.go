@@ -51,24 +51,31 @@ func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driv
 	return s.conn.QueryContext(ctx, s.query, args)
 }
 
-// QueryContext sends a statement that returns rows.
-func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (rows driver.Rows, err error) {
+// admit lets a statement in: it has a scope, pgx's own options are off its
+// arguments, and its text takes nothing from under its settings.
+func (c *conn) admit(ctx context.Context, query string, args []driver.NamedValue) (string, []any, traits, error) {
 	l, err := c.enter(ctx)
 	if err != nil {
-		return nil, err
+		return "", nil, traits{}, err
 	}
 	query, values, err := rewrite(ctx, l, query, args)
 	if err != nil {
-		return nil, err
+		return "", nil, traits{}, err
 	}
 	t, err := c.inspect(query)
+	return query, values, t, err
+}
+
+// QueryContext sends a statement that returns rows.
+func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (rows driver.Rows, err error) {
+	query, values, t, err := c.admit(ctx, query, args)
 	if err != nil {
 		return nil, err
 	}
 	if t.code && !c.inTx {
 		return nil, errCodeQueried
 	}
-	defer c.taint(t.taints || t.opaque)
+	defer c.taint(t)
 	err = c.runWith(ctx, query, values, func(l *lease, args []driver.NamedValue) error {
 		rows, err = l.std.QueryContext(ctx, query, args)
 		return err
@@ -79,24 +86,16 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 // ExecContext sends a statement that returns no rows, or a script of several
 // statements if it has no arguments.
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	l, err := c.enter(ctx)
-	if err != nil {
-		return nil, err
-	}
 	if len(args) == 1 {
 		if work, ok := args[0].Value.(Work); ok {
-			return c.work(l, work)
+			return c.work(ctx, work)
 		}
 	}
-	query, values, err := rewrite(ctx, l, query, args)
+	query, values, t, err := c.admit(ctx, query, args)
 	if err != nil {
 		return nil, err
 	}
-	t, err := c.inspect(query)
-	if err != nil {
-		return nil, err
-	}
-	defer c.taint(t.taints || t.opaque)
+	defer c.taint(t)
 	if len(values) == 0 {
 		return c.execText(ctx, query, t)
 	}

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"context"
 	"database/sql/driver"
 	"errors"
 
@@ -14,7 +15,11 @@ type Work func(*pgx.Conn) error
 
 // work lends the real connection to f for the time of the call. What f sends is
 // held against the same rules as any other statement.
-func (c *conn) work(l *lease, f Work) (driver.Result, error) {
+func (c *conn) work(ctx context.Context, f Work) (driver.Result, error) {
+	l, err := c.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if !c.inTx {
 		return nil, errors.New("tenantry: the *pgx.Conn is lent in a transaction only: outside, its statements would have no tenant")
 	}
@@ -27,7 +32,7 @@ func (c *conn) work(l *lease, f Work) (driver.Result, error) {
 		if err == nil && t.taints && l.link.pooled() {
 			err = errTaintPooled
 		}
-		c.taint(t.taints)
+		c.taint(t)
 		refused = errors.Join(refused, err)
 		return err
 	})
