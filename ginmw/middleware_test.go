@@ -44,6 +44,18 @@ func fixed(t testing.TB, ids ...string) httpmw.Directory {
 	return httpmw.Fixed(tenants...)
 }
 
+// byHost knows acme alone, also by a domain of its own.
+func byHost(t testing.TB) httpmw.Directory {
+	t.Helper()
+	ids := fixed(t, "acme")
+	return lookup(func(ctx context.Context, ref httpmw.Ref) (scope.Tenant, error) {
+		if ref == (httpmw.Ref{Kind: httpmw.KindHost, Value: "portal.acme.com"}) {
+			ref = httpmw.Ref{Kind: httpmw.KindID, Value: "acme"}
+		}
+		return ids.Lookup(ctx, ref)
+	})
+}
+
 func middleware(t testing.TB, dir httpmw.Directory, v ginmw.Resolver, opts ...ginmw.Option) gin.HandlerFunc {
 	t.Helper()
 	quiet := ginmw.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil)))
@@ -90,6 +102,7 @@ func TestTheTenantIsFoundByEachResolver(t *testing.T) {
 		url string
 	}{
 		"subdomain": {ginmw.Subdomain("myservice.com"), "http://acme.myservice.com:8080/"},
+		"host":      {ginmw.First(ginmw.Subdomain("myservice.com"), ginmw.Host()), "http://portal.acme.com:8080/"},
 		"path":      {ginmw.PathParam("tenant"), "/t/acme/invoices"},
 		"header":    {ginmw.Header("X-Tenant"), "/"},
 		"function":  {ginmw.Func(func(c *gin.Context) (string, error) { return c.GetString("claim"), nil }), "/"},
@@ -100,7 +113,7 @@ func TestTheTenantIsFoundByEachResolver(t *testing.T) {
 		), "/t/acme/invoices"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := get(router(claim, middleware(t, fixed(t, "acme"), tc.v)), tc.url, "X-Tenant", "acme")
+			w := get(router(claim, middleware(t, byHost(t), tc.v)), tc.url, "X-Tenant", "acme")
 			if w.Code != http.StatusOK || w.Body.String() != "acme" {
 				t.Errorf("got %d, %q; want acme", w.Code, w.Body)
 			}
@@ -121,6 +134,8 @@ func TestRefusedRequestsAreAnsweredAndAborted(t *testing.T) {
 		"no tenant":                {fixed(t, "acme"), subdomain, "http://myservice.com/", 400, "no tenant named"},
 		"a route without it":       {fixed(t, "acme"), path, "/", 400, "no tenant named"},
 		"a malformed host":         {fixed(t, "acme"), subdomain, "http://a.b.myservice.com/", 400, "malformed tenant"},
+		"one label":                {fixed(t, "acme"), ginmw.Host(), "http://localhost:8080/", 400, "no tenant named"},
+		"an unknown host":          {fixed(t, "acme"), ginmw.Host(), "http://portal.acme.com/", 404, "unknown tenant"},
 		"a malformed id":           {fixed(t, "acme"), path, "/t/Acme/invoices", 400, "malformed tenant"},
 		"a quote in the path":      {fixed(t, "acme"), path, "/t/ac%22me/invoices", 400, "malformed tenant"},
 		"NUL in the path":          {fixed(t, "acme"), path, "/t/acme%00/invoices", 400, "malformed tenant"},

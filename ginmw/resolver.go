@@ -9,8 +9,8 @@ import (
 )
 
 // Resolver reads from a request whom it names. Make one with [Subdomain],
-// [PathParam], [Header], [Func] or [First]. A mistake in their arguments is kept
-// in the Resolver, and [New] returns it. The zero value is such a mistake.
+// [Host], [PathParam], [Header], [Func] or [First]. A mistake in their arguments
+// is kept in the Resolver, and [New] returns it. The zero value is such a mistake.
 //
 // It is a type of its own, because those that read from a gin.Context would find
 // none in package httpmw.
@@ -20,6 +20,12 @@ type Resolver httpmw.Resolver
 // "myservice.com" the host "acme.myservice.com" names "acme". See
 // [httpmw.Subdomain] for what other hosts do.
 func Subdomain(parents ...string) Resolver { return Resolver(httpmw.Subdomain(parents...)) }
+
+// Host reads the whole host name, for tenants with a domain of their own. See
+// [httpmw.Host] for what other hosts do, and why it belongs behind Subdomain:
+//
+//	ginmw.First(ginmw.Subdomain("myservice.com"), ginmw.Host())
+func Host() Resolver { return Resolver(httpmw.Host()) }
 
 // PathParam reads a tenant id from the path parameter with the given name, such
 // as "tenant" in "/t/:tenant/invoices".

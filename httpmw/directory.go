@@ -22,7 +22,7 @@ type Directory interface {
 
 // Fixed returns a directory of the given tenants, for tests and for services
 // whose tenants are known when they start. A subdomain stands for the tenant
-// whose id it is.
+// whose id it is. It knows no custom domains ([KindHost]).
 func Fixed(tenants ...scope.Tenant) Directory {
 	known := make(fixed, len(tenants))
 	for _, t := range tenants {

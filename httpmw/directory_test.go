@@ -19,6 +19,7 @@ func TestFixedKnowsItsTenantsOnly(t *testing.T) {
 		"by subdomain":          {httpmw.Ref{Kind: httpmw.KindSubdomain, Value: "acme"}, acme},
 		"another id":            {httpmw.Ref{Kind: httpmw.KindID, Value: "globex"}, scope.Tenant{}},
 		"a label that is no id": {httpmw.Ref{Kind: httpmw.KindSubdomain, Value: "3com"}, scope.Tenant{}},
+		"a custom domain":       {httpmw.Ref{Kind: httpmw.KindHost, Value: "acme"}, scope.Tenant{}},
 		"an empty value":        {httpmw.Ref{Kind: httpmw.KindID}, scope.Tenant{}},
 		"the zero kind":         {httpmw.Ref{Value: "acme"}, scope.Tenant{}},
 		"a later kind":          {httpmw.Ref{Kind: 200, Value: "acme"}, scope.Tenant{}},

@@ -1,6 +1,7 @@
 package httpmw_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log"
@@ -70,6 +71,35 @@ func ExampleFirst() {
 	// Output:
 	// 200 hello acme
 	// 200 hello acme
+}
+
+// domains is a directory that knows acme by its own domain too.
+type domains struct{ httpmw.Directory }
+
+func (d domains) Lookup(ctx context.Context, ref httpmw.Ref) (scope.Tenant, error) {
+	if ref.Kind == httpmw.KindHost && ref.Value == "portal.acme.com" {
+		return acme(), nil
+	}
+	return d.Directory.Lookup(ctx, ref)
+}
+
+func ExampleHost() {
+	tenant, err := httpmw.New(domains{httpmw.Fixed(acme())}, httpmw.First(
+		httpmw.Subdomain("myservice.com"), // first: nobody's own domain lies below it
+		httpmw.Host(),
+	))
+	if err != nil {
+		log.Fatal(err)
+	}
+	h := tenant(http.HandlerFunc(hello))
+
+	get(h, "http://acme.myservice.com/")
+	get(h, "http://portal.acme.com/")
+	get(h, "http://portal.globex.com/")
+	// Output:
+	// 200 hello acme
+	// 200 hello acme
+	// 404 {"error":"unknown tenant"}
 }
 
 func ExampleWithAnswer() {

@@ -3,6 +3,7 @@ package httpmw
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -12,6 +13,46 @@ const (
 	maxName  = 253 // bytes in a host name without the trailing dot (RFC 1035, section 2.3.4)
 	maxLabel = 63  // bytes in one label of it
 )
+
+// Host reads the whole host name, for tenants with a domain of their own: the
+// host "portal.customer.com" names just that, as [KindHost]. Case, a port and a
+// trailing dot do not matter.
+//
+//   - An IP address, a host of one label such as "localhost", one that ends in a
+//     number and no host name no tenant.
+//   - A host that cannot be a DNS name is malformed.
+//
+// Where tenants have subdomains too, ask for these first:
+//
+//	httpmw.First(httpmw.Subdomain("myservice.com"), httpmw.Host())
+//
+// Then a host below myservice.com is a subdomain or malformed, so that a tenant
+// who has entered another's "globex.myservice.com" as a custom domain never
+// answers there. Only the parents themselves get as far as Host, also one that
+// lies below another: the [Directory] must let no tenant have these, and must know
+// a custom domain only once its owner has proved that it is theirs.
+//
+// The host is that of the request, as for [Subdomain].
+func Host() Resolver {
+	return Resolver{resolve: func(r *http.Request) (Ref, error) { return customDomain(r.Host) }}
+}
+
+func customDomain(host string) (Ref, error) {
+	name, err := hostname(host)
+	if err != nil {
+		return Ref{}, err
+	}
+	switch {
+	case !strings.Contains(name, "."):
+		return Ref{}, fmt.Errorf("%w: host %q has a single label", ErrNoTenant, name)
+	case endsInNumber(name):
+		return Ref{}, fmt.Errorf("%w: host %q ends in a number, as an IP address does", ErrNoTenant, name)
+	}
+	if err := checkLabels(name); err != nil {
+		return Ref{}, fmt.Errorf("%w: host %q: %w", ErrMalformed, name, err)
+	}
+	return Ref{Kind: KindHost, Value: name}, nil
+}
 
 // hostname returns the name in a Host header (RFC 9110, section 7.2): in lower
 // case, without port and trailing dot. The error matches ErrNoTenant for an
@@ -88,6 +129,23 @@ func notHost(c rune) bool {
 		return false
 	}
 	return true
+}
+
+// checkLabels looks closer at a name that checkName let pass: every label must
+// be one in the strict sense.
+func checkLabels(name string) error {
+	for label := range strings.SplitSeq(name, ".") {
+		if !isLabel(label) {
+			return fmt.Errorf("%q is not a DNS label", label)
+		}
+	}
+	return nil
+}
+
+// endsInNumber reports whether the last label of name is a number, which no
+// domain's is. "127.1" is an address too for many clients.
+func endsInNumber(name string) bool {
+	return strings.Trim(name[strings.LastIndexByte(name, '.')+1:], "0123456789") == ""
 }
 
 // isLabel reports whether label, which checkName let pass, is a label of a host

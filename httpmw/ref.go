@@ -15,6 +15,11 @@ const (
 	// label (RFC 1123, section 2.1), in lower case. It need not be a tenant id:
 	// "3com" is a label, but no id.
 	KindSubdomain
+
+	// KindHost is a whole host name, such as a custom domain: two valid DNS
+	// labels or more, in lower case, without port and trailing dot. The last one
+	// is no number.
+	KindHost
 )
 
 // String returns a word for k, such as "subdomain".
@@ -24,6 +29,8 @@ func (k Kind) String() string {
 		return "id"
 	case KindSubdomain:
 		return "subdomain"
+	case KindHost:
+		return "host"
 	}
 	return fmt.Sprintf("kind %d", uint8(k))
 }

@@ -8,8 +8,8 @@ import (
 )
 
 // Resolver reads from a request whom it names. Make one with [Subdomain],
-// [PathParam], [Header], [Func] or [First]. A mistake in their arguments is kept
-// in the Resolver, and [New] returns it. The zero value is such a mistake.
+// [Host], [PathParam], [Header], [Func] or [First]. A mistake in their arguments
+// is kept in the Resolver, and [New] returns it. The zero value is such a mistake.
 //
 // A Resolver does not change and is safe for concurrent use.
 type Resolver struct {
@@ -29,7 +29,7 @@ func (v Resolver) Resolve(r *http.Request) (Ref, error) {
 
 func (v Resolver) check() error {
 	if v.err == nil && v.resolve == nil {
-		return errors.New("httpmw: a zero Resolver resolves nothing: make one with Subdomain, PathParam, Header, Func or First")
+		return errors.New("httpmw: a zero Resolver resolves nothing: make one with Subdomain, Host, PathParam, Header, Func or First")
 	}
 	return v.err
 }

@@ -87,13 +87,11 @@ func parseParent(parent string) (string, error) {
 		return "", err
 	}
 	name = strings.ToLower(name)
-	for label := range strings.SplitSeq(name, ".") {
-		if !isLabel(label) {
-			return "", fmt.Errorf("%q is not a DNS label", label)
-		}
+	if err := checkLabels(name); err != nil {
+		return "", err
 	}
 	// With the parent "0.0.1" the address 127.0.0.1 would name "127".
-	if strings.Trim(name[strings.LastIndexByte(name, '.')+1:], "0123456789") == "" {
+	if endsInNumber(name) {
 		return "", errors.New("it ends in a number, as an IP address does")
 	}
 	return name, nil
