@@ -51,11 +51,11 @@ func shortLived(c *pgxpool.Config) error {
 func TestIsolation(t *testing.T) {
 	dsn := pgtest.Database(t)
 	pool := admin(t, dsn)
-	tenants := isolation.Setup(t, pool, isolationTenants)
+	places := isolation.Setup(t, pool, isolationTenants)
 	db, p := open(t, named(dsn), nil, plugin.BySchema(), plugin.WithMaxConns(isolationConns), plugin.WithPoolConfig(shortLived))
 	result := isolation.Run(t, isolation.Config{
-		DB: db, Admin: pool, Tenants: tenants, Goroutines: isolationGoroutines,
-		Statements: isolationStatements, KillEvery: isolationKillEvery, AppName: isolationApp,
+		DB: db, Places: places, Goroutines: isolationGoroutines,
+		Statements: isolationStatements, KillEvery: isolationKillEvery, Killers: []*pgxpool.Pool{pool}, AppName: isolationApp,
 	})
 	t.Log(result, p.Stats().Base.NewConnsCount(), "connections")
 	mustBeIsolated(t, result)
@@ -95,10 +95,10 @@ func mustBeIsolated(t *testing.T, r isolation.Result) {
 func TestIsolationCatchesANaivePool(t *testing.T) {
 	dsn := pgtest.Database(t)
 	pool := admin(t, dsn)
-	tenants := isolation.Setup(t, pool, isolationTenants)
+	places := isolation.Setup(t, pool, isolationTenants)
 	result := isolation.Run(t, isolation.Config{
-		DB: naive(t, named(dsn)), Admin: pool, Tenants: tenants, Goroutines: isolationGoroutines,
-		Statements: 20_000, KillEvery: isolationKillEvery, AppName: isolationApp,
+		DB: naive(t, named(dsn)), Places: places, Goroutines: isolationGoroutines,
+		Statements: 20_000, KillEvery: isolationKillEvery, Killers: []*pgxpool.Pool{pool}, AppName: isolationApp,
 	})
 	t.Log(result)
 	if len(result.Leaks) == 0 {
@@ -116,7 +116,7 @@ func naive(t *testing.T, dsn string) *gorm.DB {
 	set := func(ctx context.Context, c *pgx.Conn) error {
 		tenant, err := scope.From(ctx)
 		if err == nil { // or else a missing tenant silently means the shared tables
-			_, err = c.Exec(ctx, "set search_path = "+isolation.Schema(tenant))
+			_, err = c.Exec(ctx, setSchema(tenant))
 			return err
 		}
 		return nil
@@ -126,6 +126,9 @@ func naive(t *testing.T, dsn string) *gorm.DB {
 	lent.SetConnMaxLifetime(isolationLifetime)
 	return lend(t, lent)
 }
+
+// setSchema returns what sends a whole session to the tenant's schema.
+func setSchema(t scope.Tenant) string { return "set search_path = tenant_" + t.String() }
 
 func lend(t *testing.T, pool *sql.DB) *gorm.DB {
 	t.Helper()

@@ -39,11 +39,11 @@ func bounced(t *testing.T) (direct, through string) {
 func TestIsolationThroughPgBouncer(t *testing.T) {
 	direct, through := bounced(t)
 	pool := admin(t, direct)
-	tenants := isolation.Setup(t, pool, isolationTenants)
+	places := isolation.Setup(t, pool, isolationTenants)
 	db, p := open(t, through, nil, plugin.BySchema(), plugin.WithMaxConns(isolationConns), plugin.WithPoolConfig(shortLived))
 	result := isolation.Run(t, isolation.Config{
-		DB: db, Admin: pool, Tenants: tenants, Goroutines: isolationGoroutines,
-		Statements: isolationStatements, KillEvery: isolationKillEvery, AppName: isolationApp,
+		DB: db, Places: places, Goroutines: isolationGoroutines,
+		Statements: isolationStatements, KillEvery: isolationKillEvery, Killers: []*pgxpool.Pool{pool}, AppName: isolationApp,
 	})
 	t.Log(result, p.Stats().Base.NewConnsCount(), "connections")
 	mustBeIsolated(t, result)
@@ -53,7 +53,7 @@ func TestIsolationThroughPgBouncer(t *testing.T) {
 // happen: what is usually written by hand gives wrong rows here.
 func TestSessionSetLeaksThroughPgBouncer(t *testing.T) {
 	direct, through := bounced(t)
-	tenants := isolation.Setup(t, admin(t, direct), 10)
+	places := isolation.Setup(t, admin(t, direct), 10)
 	pool, err := sql.Open("pgx", through+"&default_query_exec_mode=exec")
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +65,7 @@ func TestSessionSetLeaksThroughPgBouncer(t *testing.T) {
 	for i := range isolationGoroutines {
 		wg.Go(func() {
 			for j := range 30 {
-				tenant := tenants[(i+j)%len(tenants)]
+				tenant := places[(i+j)%len(places)].Tenant
 				if err := readBySet(t.Context(), pool, tenant, &wrong); err != nil {
 					t.Error(err)
 				}
@@ -85,7 +85,7 @@ func readBySet(ctx context.Context, pool *sql.DB, tenant scope.Tenant, wrong *at
 		return err
 	}
 	defer conn.Close()
-	if _, err := conn.ExecContext(ctx, "set search_path = "+isolation.Schema(tenant)); err != nil {
+	if _, err := conn.ExecContext(ctx, setSchema(tenant)); err != nil {
 		return err
 	}
 	var owner string
@@ -133,9 +133,9 @@ func TestEveryEntryPointThroughPgBouncer(t *testing.T) {
 func TestSessionStateBehindPgBouncer(t *testing.T) {
 	direct, through := bounced(t)
 	pool := admin(t, direct)
-	tenants := isolation.Setup(t, pool, 4)
+	places := isolation.Setup(t, pool, 4)
 	db, _ := open(t, through, nil, plugin.BySchema(), plugin.WithMaxConns(isolationConns))
-	ctx := func(i int) context.Context { return scope.With(t.Context(), tenants[i%len(tenants)]) }
+	ctx := func(i int) context.Context { return scope.With(t.Context(), places[i%len(places)].Tenant) }
 	for _, sql := range []string{"set search_path = tenant_t00", "reset all", "prepare q as select 1", "listen news", "select 1; set app.who = 'a'",
 		"select set_config('search_path', 'tenant_t00', false)", "declare c cursor with hold for select 1", "load 'auto_explain'", "select pg_advisory_lock(1)"} {
 		mustSay(t, db.WithContext(ctx(0)).Exec(sql).Error, "pooler")
@@ -157,7 +157,7 @@ func TestSessionStateBehindPgBouncer(t *testing.T) {
 				if err := tx.Exec("create temp table if not exists scratch as select tenant from entries").Error; err != nil {
 					return err
 				}
-				return onlyOwn(tx, "scratch", tenants[i%len(tenants)])
+				return onlyOwn(tx, "scratch", places[i%len(places)].Tenant)
 			})
 			if err != nil {
 				t.Error(err)
@@ -165,7 +165,7 @@ func TestSessionStateBehindPgBouncer(t *testing.T) {
 			if err := db.WithContext(ctx(i)).Exec("create temp table if not exists scratch as select tenant from entries").Error; err != nil {
 				t.Error(err)
 			}
-			if err := onlyOwn(db.WithContext(ctx(i)), "entries", tenants[i%len(tenants)]); err != nil {
+			if err := onlyOwn(db.WithContext(ctx(i)), "entries", places[i%len(places)].Tenant); err != nil {
 				t.Error(err)
 			}
 			if err := db.WithContext(ctx(i)).Exec("select tenant from scratch").Error; err == nil {

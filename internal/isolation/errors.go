@@ -1,13 +1,14 @@
 package isolation
 
 import (
+	"context"
 	"database/sql/driver"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -17,17 +18,20 @@ import (
 func (r *run) note(w *worker, err error) {
 	switch {
 	case err == nil:
-	case w.ctx.Err() != nil:
+	case ended(w.ctx):
 		r.ended.Add(1)
 	case r.KillEvery > 0 && killed(err):
 		r.killed.Add(1)
 	default:
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if len(r.errors) < maxNoted {
-			r.errors = append(r.errors, fmt.Sprintf("%s: %v", w.tenant, err))
-		}
+		r.unexplained("%s: %v", w.Tenant, err)
 	}
+}
+
+// ended reports whether ctx is over. The deadline of a socket may show a moment
+// before the context's own timer fires.
+func ended(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
 }
 
 // killed reports whether err is what the client of a killed backend sees.

@@ -2,6 +2,7 @@ package isolation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -15,15 +16,23 @@ import (
 	"github.com/tenantry/tenantry/scope"
 )
 
-// Config says what to run. All fields are required but KillEvery.
+// Config says what to run. All fields are required up to Statements.
 type Config struct {
-	DB         *gorm.DB       // under test; statements carry their tenant by scope.With
-	Admin      *pgxpool.Pool  // a direct connection that sees every schema
-	Tenants    []scope.Tenant // made by Setup
+	DB         *gorm.DB // under test; statements carry their tenant by scope.With
+	Places     []Place  // one for each tenant, filled
 	Goroutines int
-	Statements int64         // run until so many were sent
-	KillEvery  time.Duration // a random backend of AppName is terminated so often; 0 kills none
-	AppName    string        // application_name of the connections under test
+	Statements int64 // run until so many were sent
+
+	// A random backend of AppName, in whatever database, is terminated so often
+	// on each server. 0 kills none.
+	KillEvery time.Duration
+	Killers   []*pgxpool.Pool // a direct pool for each server
+	AppName   string          // application_name of the connections under test, of no others on these servers
+
+	// Meanwhile runs next to the workers if it is not nil. Its context ends when
+	// they are through. Any error but that end of its context is one of the
+	// Result, also one that a killed backend explains.
+	Meanwhile func(context.Context) error
 }
 
 // Result is what was seen.
@@ -48,37 +57,35 @@ const maxNoted = 1000
 // run is one run under way.
 type run struct {
 	Config
+	homes                            []*home
 	statements, killed, ended, kills atomic.Int64
 
-	mu      sync.Mutex // guards what follows
-	leaks   []string
-	errors  []string
-	written map[scope.Tenant]*ledger
+	mu     sync.Mutex // guards what follows, and what homes have written
+	leaks  []string
+	errors []string
 }
-
-// ledger counts a tenant's rows: those that were surely committed, and those of
-// which a killed connection left it open.
-type ledger struct{ sure, unsure int64 }
 
 // Run works until enough statements were sent, and then counts every tenant's
 // rows from outside.
 func Run(t testing.TB, cfg Config) Result {
 	t.Helper()
-	r := &run{Config: cfg, written: make(map[scope.Tenant]*ledger)}
-	for _, tenant := range cfg.Tenants {
-		r.written[tenant] = &ledger{}
-	}
+	r := &run{Config: cfg, homes: homes(t, cfg.Places)}
 	ctx, cancel := context.WithCancel(context.Background())
-	var workers, killer sync.WaitGroup
+	var workers, others sync.WaitGroup
 	for i := range cfg.Goroutines {
 		workers.Go(func() { r.work(ctx, rand.New(rand.NewPCG(uint64(i), 1))) })
 	}
 	if cfg.KillEvery > 0 {
-		killer.Go(func() { r.kill(ctx) })
+		for _, server := range cfg.Killers {
+			others.Go(func() { r.kill(ctx, server) })
+		}
+	}
+	if cfg.Meanwhile != nil {
+		others.Go(func() { r.meanwhile(ctx) })
 	}
 	workers.Wait()
 	cancel()
-	killer.Wait()
+	others.Wait()
 	r.audit(t)
 	return Result{
 		Statements: r.statements.Load(), Leaks: r.leaks, Errors: r.errors,
@@ -89,9 +96,8 @@ func Run(t testing.TB, cfg Config) Result {
 // work does random operations for random tenants.
 func (r *run) work(ctx context.Context, random *rand.Rand) {
 	for r.statements.Load() < r.Statements {
-		tenant := r.Tenants[random.IntN(len(r.Tenants))]
-		w := &worker{run: r, tenant: tenant, random: random}
-		w.ctx = scope.With(ctx, tenant)
+		w := &worker{run: r, home: r.homes[random.IntN(len(r.homes))], random: random}
+		w.ctx = scope.With(ctx, w.Tenant)
 		end := func() {}
 		if random.IntN(20) == 0 { // some contexts end in the middle
 			w.ctx, end = context.WithTimeout(w.ctx, time.Duration(random.IntN(3000))*time.Microsecond)
@@ -101,8 +107,9 @@ func (r *run) work(ctx context.Context, random *rand.Rand) {
 	}
 }
 
-// kill terminates random backends from outside.
-func (r *run) kill(ctx context.Context) {
+// kill terminates random backends of one server from outside. pg_stat_activity
+// shows those of every database.
+func (r *run) kill(ctx context.Context, server *pgxpool.Pool) {
 	tick := time.NewTicker(r.KillEvery)
 	defer tick.Stop()
 	for {
@@ -111,7 +118,7 @@ func (r *run) kill(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		tag, err := r.Admin.Exec(ctx, `select pg_terminate_backend(pid) from pg_stat_activity
+		tag, err := server.Exec(ctx, `select pg_terminate_backend(pid) from pg_stat_activity
 			where application_name = $1 and pid <> pg_backend_pid() order by random() limit 1`, r.AppName)
 		if err == nil {
 			r.kills.Add(tag.RowsAffected())
@@ -119,21 +126,26 @@ func (r *run) kill(ctx context.Context) {
 	}
 }
 
+func (r *run) meanwhile(ctx context.Context) {
+	err := r.Meanwhile(ctx)
+	if err != nil && (ctx.Err() == nil || !errors.Is(err, ctx.Err())) {
+		r.unexplained("meanwhile: %v", err)
+	}
+}
+
 // audit counts each tenant's rows on a connection of its own.
 func (r *run) audit(t testing.TB) {
 	t.Helper()
-	for tenant, l := range r.written {
-		var own, foreign int64
-		err := r.Admin.QueryRow(context.Background(), fmt.Sprintf(
-			`select count(*) filter (where tenant = $1), count(*) filter (where tenant <> $1) from %s.entries`, Schema(tenant)), tenant.String()).Scan(&own, &foreign)
+	for _, h := range r.homes {
+		own, foreign, err := h.count()
 		if err != nil {
 			t.Fatal(err)
 		}
 		if foreign > 0 {
-			r.leak("%d foreign rows lie in the schema of %s", foreign, tenant)
+			r.leak("%d foreign rows lie in the place of %s", foreign, h.Tenant)
 		}
-		if own < l.sure+seedRows || own > l.sure+seedRows+l.unsure {
-			r.leak("%s has %d rows, want %d and up to %d more", tenant, own, l.sure+seedRows, l.unsure)
+		if l := h.written; own < l.sure+seedRows || own > l.sure+seedRows+l.unsure {
+			r.leak("%s has %d rows, want %d and up to %d more", h.Tenant, own, l.sure+seedRows, l.unsure)
 		}
 	}
 }
@@ -143,5 +155,13 @@ func (r *run) leak(format string, args ...any) {
 	defer r.mu.Unlock()
 	if len(r.leaks) < maxNoted {
 		r.leaks = append(r.leaks, fmt.Sprintf(format, args...))
+	}
+}
+
+func (r *run) unexplained(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.errors) < maxNoted {
+		r.errors = append(r.errors, fmt.Sprintf(format, args...))
 	}
 }

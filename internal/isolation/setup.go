@@ -22,41 +22,59 @@ type Entry struct {
 // seedRows is how many rows each tenant begins with.
 const seedRows = 10
 
-// Schema returns the tenant's quoted schema name, BySchema's default.
-func Schema(t scope.Tenant) string { return pgx.Identifier{"tenant_" + t.String()}.Sanitize() }
-
-// Setup makes n tenants with a schema and some rows each. The same table lies in
-// public too, with rows that belong to nobody: whoever falls back to it is seen.
-// Columns stand in another order in every other schema, as after a migration
+// The columns stand in another order in every other place, as after a migration
 // that is half rolled out.
-func Setup(t testing.TB, admin *pgxpool.Pool, n int) []scope.Tenant {
+const (
+	columns          = "id bigserial primary key, tenant text not null, n bigint not null default 0, note bytea"
+	reorderedColumns = "note text, n bigint not null default 0, extra text default 'x', tenant text not null, id bigserial primary key"
+)
+
+// Setup makes n tenants, t00 and so on, and fills a schema for each in the
+// database of admin, BySchema's default.
+func Setup(t testing.TB, admin *pgxpool.Pool, n int) []Place {
 	t.Helper()
-	tenants := make([]scope.Tenant, n)
-	create(t, admin, "public", "nobody", "id bigserial primary key, tenant text not null, n bigint not null default 0, note bytea")
-	for i := range tenants {
+	places := make([]Place, n)
+	for i := range places {
 		tenant, err := scope.Parse(fmt.Sprintf("t%02d", i))
 		if err != nil {
 			t.Fatal(err)
 		}
-		tenants[i] = tenant
-		columns := "id bigserial primary key, tenant text not null, n bigint not null default 0, note bytea"
-		if i%2 == 1 {
-			columns = "note text, n bigint not null default 0, extra text default 'x', tenant text not null, id bigserial primary key"
-		}
-		create(t, admin, Schema(tenant), tenant.String(), columns)
+		places[i] = Place{Tenant: tenant, Admin: admin, Schema: "tenant_" + tenant.String()}
 	}
-	return tenants
+	Fill(t, places)
+	return places
 }
 
-func create(t testing.TB, admin *pgxpool.Pool, schema, tenant, columns string) {
+// Fill makes the table with some rows in every place, and its schema if there is
+// none. The same table lies in public of each database too, unless a tenant
+// lives there, with rows that belong to nobody: whoever falls back to it is seen.
+// So the places of one database must have the same Admin and be filled at once.
+func Fill(t testing.TB, places []Place) {
 	t.Helper()
-	ctx := context.Background()
+	inhabited := make(map[*pgxpool.Pool]bool) // whether a tenant lives in public
+	for i, p := range places {
+		layout := columns
+		if i%2 == 1 {
+			layout = reorderedColumns
+		}
+		create(t, p, p.Tenant.String(), layout)
+		inhabited[p.Admin] = inhabited[p.Admin] || p.Schema == "public"
+	}
+	for admin, ok := range inhabited {
+		if !ok {
+			create(t, Place{Admin: admin, Schema: "public"}, "nobody", columns)
+		}
+	}
+}
+
+func create(t testing.TB, p Place, owner, layout string) {
+	t.Helper()
 	for _, sql := range []string{
-		"create schema if not exists " + schema,
-		fmt.Sprintf("create table %s.entries (%s)", schema, columns),
-		fmt.Sprintf("insert into %s.entries (tenant, n) select '%s', g from generate_series(1, %d) g", schema, tenant, seedRows),
+		"create schema if not exists " + pgx.Identifier{p.Schema}.Sanitize(),
+		fmt.Sprintf("create table %s (%s)", p.table(), layout),
+		fmt.Sprintf("insert into %s (tenant, n) select '%s', g from generate_series(1, %d) g", p.table(), owner, seedRows),
 	} {
-		if _, err := admin.Exec(ctx, sql); err != nil {
+		if _, err := p.Admin.Exec(context.Background(), sql); err != nil {
 			t.Fatal(err)
 		}
 	}
