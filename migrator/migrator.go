@@ -36,7 +36,7 @@ func WithConcurrency(n int) Option {
 type Migrator struct {
 	db          *gorm.DB
 	tenants     Tenants
-	migrations  []*gormigrate.Migration
+	migrations  Migrations
 	concurrency int
 	err         error // of New, reported by Run
 }
@@ -89,7 +89,7 @@ func checkDB(db *gorm.DB) error {
 	return nil
 }
 
-func checkMigrations(migrations []*gormigrate.Migration) error {
+func checkMigrations(migrations Migrations) error {
 	if len(migrations) == 0 {
 		return errors.New("migrator: there are no migrations")
 	}

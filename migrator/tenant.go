@@ -56,8 +56,9 @@ func (m *Migrator) apply(ctx context.Context, t scope.Tenant) (applied []string,
 	err = m.db.WithContext(begin).Transaction(func(tx *gorm.DB) error {
 		// From here on without the preamble: a migration may begin other
 		// transactions with this context.
-		tx = tx.WithContext(ctx)
-		return gormigrate.New(tx, &gormigrate.Options{}, recording(m.migrations, &applied)).Migrate()
+		var err error
+		applied, err = m.migrations.run(tx.WithContext(ctx))
+		return err
 	})
 	return applied, err
 }
@@ -68,10 +69,13 @@ func (m *Migrator) apply(ctx context.Context, t scope.Tenant) (applied []string,
 // EXISTS. A session's lock would leak through a transaction pooler.
 func lockAndCreate(t scope.Tenant, schema string) string {
 	sql := fmt.Sprintf("select pg_catalog.pg_advisory_xact_lock(%d); ", lockKey(t))
-	if schema != "" {
-		sql += "create schema if not exists " + pgx.Identifier{schema}.Sanitize() + "; "
+	if schema == "" {
+		return sql
 	}
-	return sql
+	// Only if it is missing: CREATE SCHEMA IF NOT EXISTS asks for the right to
+	// create one in any case, which the owner of a schema need not have.
+	return sql + fmt.Sprintf("do $tenantry$ begin if not exists (select from pg_catalog.pg_namespace where nspname = %s) then create schema %s; end if; end $tenantry$; ",
+		driver.Literal(schema), pgx.Identifier{schema}.Sanitize())
 }
 
 // lockKey is the tenant's key among the database's advisory locks. Two tenants
@@ -83,7 +87,7 @@ func lockKey(t scope.Tenant) int64 {
 }
 
 // recording returns migrations that also note what they did.
-func recording(migrations []*gormigrate.Migration, applied *[]string) []*gormigrate.Migration {
+func recording(migrations Migrations, applied *[]string) []*gormigrate.Migration {
 	out := make([]*gormigrate.Migration, len(migrations))
 	for i, m := range migrations {
 		out[i] = &gormigrate.Migration{ID: m.ID, Rollback: m.Rollback, Migrate: func(tx *gorm.DB) error {

@@ -10,6 +10,10 @@
 // statement's context. A context without a scope is an error that matches
 // scope.ErrNone, and nothing is sent.
 //
+// Tenants have a schema each with [BySchema], or a database each, on any number
+// of servers, with [ByDatabase]. A strategy of your own finds pools for many
+// databases in [Pools].
+//
 // The plugin takes the place of the connection pool that GORM has opened. Close
 // it with [Plugin.Close] or by closing the *sql.DB of db.DB().
 package plugin

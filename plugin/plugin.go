@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -75,6 +76,9 @@ func (p *Plugin) Initialize(db *gorm.DB) error {
 	if err := p.open(source.config); err != nil {
 		return err
 	}
+	if err := registerDiscard(db); err != nil {
+		return errors.Join(err, p.sql.Close())
+	}
 	replacePool(db, p.sql, prepared)
 	return source.release()
 }
@@ -94,15 +98,22 @@ func (p *Plugin) open(cfg *pgxpool.Config) error {
 		Locator:  locator{strategy: p.strategy, base: base},
 		Base:     base,
 		Counters: &p.counters,
-		OnClose:  func() error { base.Close(); return nil },
+		OnClose:  func() error { base.Close(); return closeStrategy(p.strategy) },
 	})
 	// Shells cost nothing: as many may lie idle as there are real connections.
 	p.sql.SetMaxIdleConns(int(cfg.MaxConns))
 	return nil
 }
 
-// Close closes every pool that the plugin has opened, and waits until their
-// connections have been given back. Further statements fail. It is safe to call
+func closeStrategy(s Strategy) error {
+	if c, ok := s.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}
+
+// Close closes every pool that the plugin has opened, and the strategy if it is
+// an io.Closer, and waits until their connections have been given back. Further statements fail. It is safe to call
 // it more than once and from several goroutines; closing the *sql.DB of db.DB()
 // does the same.
 func (p *Plugin) Close() error {

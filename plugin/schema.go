@@ -114,6 +114,19 @@ func (s *bySchema) PlaceShared(_ context.Context, base *pgxpool.Pool) (Placement
 	return Placement{Pool: base, Schema: s.scope[0], Settings: searchPath(s.scope)}, nil
 }
 
+// SearchPath returns the setting under which statements find their tables in
+// the given schemas, in this order, and nowhere else: for strategies that say
+// themselves in which schema a tenant lives. Names that [BySchema] refuses are an
+// error.
+func SearchPath(schemas ...string) ([]Setting, error) {
+	for _, s := range schemas {
+		if err := checkSchema(s); err != nil {
+			return nil, err
+		}
+	}
+	return searchPath(schemas), nil
+}
+
 // searchPath ends with pg_temp: where it is not listed PostgreSQL searches it
 // first, and a temporary table could stand before the tenant's (manual section
 // 20.11.1, search_path).

@@ -12,6 +12,10 @@ type Stats struct {
 
 	// Base is the state of the base pool, or nil before db.Use.
 	Base *pgxpool.Stat
+
+	// Servers is the state of the strategy's own pools, by server, or nil if it
+	// has none: see [Strategy].
+	Servers []ServerStats
 }
 
 // Stats returns the counts so far. It is safe for concurrent use.
@@ -22,6 +26,9 @@ func (p *Plugin) Stats() Stats {
 		Refused:      p.counters.Refused.Load(),
 		Mismatched:   p.counters.Mismatched.Load(),
 		Errors:       p.counters.Errors.Load(),
+	}
+	if counting, ok := p.strategy.(interface{ PoolStats() []ServerStats }); ok {
+		s.Servers = counting.PoolStats()
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -13,6 +13,11 @@ import (
 // of a connection, from many goroutines at once, and must answer from memory in
 // the usual case. base is the pool of the database that GORM was opened on. An
 // error ends the statement before anything is sent.
+//
+// A strategy may have two methods more. If it is an io.Closer, it is closed with
+// the plugin, or with the *sql.DB of db.DB(), after the base pool: a strategy
+// that keeps pools of its own must be, and serves one plugin. If it has the
+// method PoolStats() []ServerStats, [Plugin.Stats] calls it.
 type Strategy interface {
 	// Place returns where t's statements run.
 	Place(ctx context.Context, base *pgxpool.Pool, t scope.Tenant) (Placement, error)
@@ -25,7 +30,7 @@ type Strategy interface {
 // Placement is a place and what holds there for each statement or transaction.
 type Placement struct {
 	// Pool is base, or a pool whose configuration went through [PreparePool].
-	// It stays the strategy's: the strategy closes it.
+	// It stays the strategy's, which closes it.
 	Pool *pgxpool.Pool
 
 	// Schema is a schema that must exist: if it does not, the statement is
@@ -36,6 +41,24 @@ type Placement struct {
 
 	// Settings are set in this order for the one statement or transaction.
 	Settings []Setting
+
+	// Lease is told when the pool is no longer in use for this placement, so
+	// that it isn't closed before. Nil if nobody needs to know.
+	Lease Lease
+}
+
+// Lease says that a pool is in use: from the time when a [Strategy] returned it
+// in a [Placement] until Release is called. Each placement has a Lease of its
+// own. Its methods must not block.
+type Lease interface {
+	// Keep is called once before the connection goes back to the pool, and not at
+	// all if none could be had. It reports whether the pool may have the
+	// connection; otherwise the connection is closed.
+	Keep() bool
+
+	// Release is called once, last: the connection has gone back or is closed, or
+	// could not be had.
+	Release()
 }
 
 // Setting is a run-time setting of PostgreSQL, such as search_path or role, or
@@ -58,7 +81,7 @@ func (l locator) Locate(ctx context.Context, s driver.Scope) (driver.Target, err
 	if err != nil {
 		return driver.Target{}, err
 	}
-	t := driver.Target{Pool: p.Pool, Schema: p.Schema, Settings: make([]driver.Setting, len(p.Settings))}
+	t := driver.Target{Pool: p.Pool, Schema: p.Schema, Lease: p.Lease, Settings: make([]driver.Setting, len(p.Settings))}
 	for i, s := range p.Settings {
 		t.Settings[i] = driver.Setting(s)
 	}

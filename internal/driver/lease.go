@@ -28,6 +28,14 @@ type lease struct {
 
 // acquire takes a connection for s from the pool of its target.
 func acquire(ctx context.Context, s Scope, t *Target) (*lease, error) {
+	l, err := take(ctx, s, t)
+	if err != nil && t.Lease != nil {
+		t.Lease.Release()
+	}
+	return l, err
+}
+
+func take(ctx context.Context, s Scope, t *Target) (*lease, error) {
 	if err := t.check(); err != nil {
 		return nil, err
 	}
@@ -58,9 +66,14 @@ func connect(ctx context.Context, pool *pgxpool.Pool) (*stdlib.Conn, error) {
 	return c.(*stdlib.Conn), nil //nolint:forcetypeassert // what stdlib's connector returns
 }
 
-// release gives the connection back. A tainted one is closed instead.
+// release gives the connection back. A tainted one is closed instead, and so is
+// one that the pool must not keep.
 func (l *lease) release() error {
-	if l.tainted {
+	held := l.target.Lease
+	if held != nil {
+		defer held.Release()
+	}
+	if (held != nil && !held.Keep()) || l.tainted {
 		l.destroy()
 	}
 	return l.std.Close()

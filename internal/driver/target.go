@@ -25,6 +25,17 @@ type Target struct {
 	Pool     *pgxpool.Pool
 	Schema   string    // must exist, or the statement is refused; "" asks for none
 	Settings []Setting // set in this order
+	Lease    Lease     // nil if nobody needs to know when the pool is in use
+}
+
+// Lease says that a pool is in use, until Release.
+type Lease interface {
+	// Keep is called once before the connection goes back. It reports whether
+	// the pool may have it; otherwise it is closed.
+	Keep() bool
+	// Release is called once, last: the connection has gone back, or could not
+	// be had.
+	Release()
 }
 
 // Setting is one run-time setting of PostgreSQL.
@@ -91,7 +102,7 @@ func (t *Target) prefix(h hygiene) (p wire.Prefix, err error) {
 
 // script returns the same as text, for the simple protocol.
 func (t *Target) script(d duration, h hygiene) string {
-	s := t.query(d, h, literal)
+	s := t.query(d, h, Literal)
 	if s != "" {
 		s += "; "
 	}
@@ -162,9 +173,9 @@ func (t *Target) reset() string {
 	return b.String()
 }
 
-// literal quotes v as a string constant that reads the same whatever
+// Literal quotes v as a string constant that reads the same whatever
 // standard_conforming_strings is.
-func literal(v string) string {
+func Literal(v string) string {
 	v = strings.ReplaceAll(v, "'", "''")
 	if strings.Contains(v, `\`) {
 		return " E'" + strings.ReplaceAll(v, `\`, `\\`) + "'"

@@ -21,6 +21,12 @@ func WithPreamble(ctx context.Context, sql func(schema string) string) context.C
 	return context.WithValue(ctx, preambleKey{}, sql)
 }
 
+// HasPreamble reports whether WithPreamble made ctx.
+func HasPreamble(ctx context.Context) bool {
+	_, ok := ctx.Value(preambleKey{}).(func(string) string)
+	return ok
+}
+
 func preamble(ctx context.Context, schema string) string {
 	sql, ok := ctx.Value(preambleKey{}).(func(string) string)
 	if !ok {

@@ -33,9 +33,9 @@ const limit = time.Minute
 // testing package has no place of its own for what all tests of a process share. It is
 // never assigned again. No test's context fits: the server outlives each test.
 var shared = sync.OnceValues(func() (*pgserver.Server, error) {
-	return pgserver.Start(context.Background(), pgserver.WithLog(func(line string) {
-		fmt.Fprintln(os.Stderr, "pgtest:", line)
-	}))
+	return pgserver.Start(context.Background(),
+		pgserver.WithSetting("max_connections", "300"), // tests run in parallel
+		pgserver.WithLog(func(line string) { fmt.Fprintln(os.Stderr, "pgtest:", line) }))
 })
 
 // DSN returns the connection string of the shared server: a superuser's, for the
