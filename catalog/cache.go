@@ -1,0 +1,189 @@
+package catalog
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tenantry/tenantry/httpmw"
+	"github.com/tenantry/tenantry/scope"
+)
+
+const (
+	// unknownTTL is how long a name that nobody has is remembered.
+	unknownTTL = 5 * time.Second
+	// unknownLimit is how many of them are remembered: a scan of random names must
+	// not grow memory.
+	unknownLimit = 4096
+	// sweepAfter is how long after its time a record is still kept.
+	sweepAfter = time.Hour
+)
+
+// cache holds what lookups have found. Records don't change; new ones take their
+// place.
+type cache struct {
+	ttl time.Duration
+
+	hits, misses, unknowns atomic.Uint64
+
+	mu      sync.RWMutex // guards what follows; never held during a query
+	byRef   map[httpmw.Ref]*entry
+	unknown map[httpmw.Ref]time.Time // until when
+	pending []*batch                 // asked for, not under way; the last takes more
+	running bool                     // a goroutine works on batches
+	closed  bool
+	stale   changes // during the batch under way
+	swept   time.Time
+}
+
+// entry is a record under one of its refs.
+type entry struct {
+	record  *record
+	expires time.Time
+}
+
+// changes are those of which a query that is under way may know nothing.
+type changes struct {
+	all     bool
+	any     bool
+	tenants map[scope.Tenant]bool
+}
+
+// close makes further lookups fail that memory can't answer.
+func (c *cache) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+}
+
+func newCache(ttl time.Duration) *cache {
+	return &cache{ttl: ttl, byRef: map[httpmw.Ref]*entry{}, unknown: map[httpmw.Ref]time.Time{}}
+}
+
+// get returns the record of ref, nil if nobody has it. Fresh says whether that
+// still counts; if not, the record is what was known last.
+func (c *cache) get(ref httpmw.Ref) (r *record, fresh bool) {
+	now := time.Now()
+	c.mu.RLock()
+	e, known := c.byRef[ref]
+	until, unknown := c.unknown[ref]
+	c.mu.RUnlock()
+	switch {
+	case known && now.Before(e.expires):
+		c.hits.Add(1)
+		return e.record, true
+	case unknown && now.Before(until):
+		c.unknowns.Add(1)
+		return nil, true
+	}
+	c.misses.Add(1)
+	if known {
+		return e.record, false
+	}
+	return nil, false
+}
+
+// forget drops what is known of a tenant, and which names nobody has: it may
+// have got one.
+func (c *cache) forget(t scope.Tenant) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e, ok := c.byRef[idRef(t)]; ok {
+		c.drop(e.record)
+	}
+	clear(c.unknown)
+	c.stale.any = true
+	if c.running {
+		if c.stale.tenants == nil {
+			c.stale.tenants = map[scope.Tenant]bool{}
+		}
+		c.stale.tenants[t] = true
+	}
+}
+
+// doubt makes everything be read again before it counts. It stays as what was
+// known last.
+func (c *cache) doubt() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for ref, e := range c.byRef {
+		c.byRef[ref] = &entry{record: e.record}
+	}
+	clear(c.unknown)
+	c.stale.any, c.stale.all = true, true
+}
+
+func (c *cache) drop(r *record) {
+	for _, ref := range r.refs {
+		if e, ok := c.byRef[ref]; ok && e.record.tenant == r.tenant {
+			delete(c.byRef, ref)
+		}
+	}
+}
+
+// keep puts a record under all its refs until the time is over.
+func (c *cache) keep(r *record, expires time.Time) {
+	if e, ok := c.byRef[idRef(r.tenant)]; ok {
+		c.drop(e.record)
+	}
+	for _, ref := range r.refs {
+		c.byRef[ref] = &entry{record: r, expires: expires}
+	}
+}
+
+// keepUnknown remembers that nobody has ref. When there are too many, those
+// that are remembered already go.
+func (c *cache) keepUnknown(ref httpmw.Ref, until time.Time) {
+	if len(c.unknown) >= unknownLimit {
+		clear(c.unknown)
+	}
+	c.unknown[ref] = until
+	if e, ok := c.byRef[ref]; ok { // it had a tenant before
+		c.drop(e.record)
+	}
+}
+
+// stretch keeps a record that could not be read again a little longer.
+func (c *cache) stretch(r *record, until time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e, ok := c.byRef[idRef(r.tenant)]; ok && e.record == r {
+		c.keep(r, until)
+	}
+}
+
+// store keeps what a batch has found, but for what has changed meanwhile.
+func (c *cache) store(b *batch) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	c.sweep(now)
+	for ref := range b.refs {
+		r := b.found[ref]
+		switch {
+		case c.stale.all:
+		case r != nil && !c.stale.tenants[r.tenant]:
+			c.keep(r, now.Add(c.ttl))
+		case r == nil && !c.stale.any:
+			c.keepUnknown(ref, now.Add(unknownTTL))
+		}
+	}
+}
+
+// sweep drops what nobody has asked for in a long time, now and then. What is
+// only expired stays: it is what was known last.
+func (c *cache) sweep(now time.Time) {
+	if now.Before(c.swept.Add(sweepAfter)) {
+		return
+	}
+	c.swept = now
+	for ref, e := range c.byRef {
+		if now.After(e.expires.Add(sweepAfter)) {
+			delete(c.byRef, ref)
+		}
+	}
+}
+
+func idRef(t scope.Tenant) httpmw.Ref {
+	return httpmw.Ref{Kind: httpmw.KindID, Value: t.String()}
+}

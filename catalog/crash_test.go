@@ -1,0 +1,263 @@
+//go:build unix
+
+package catalog_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/go-gormigrate/gormigrate/v2"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"gorm.io/gorm"
+
+	"github.com/tenantry/tenantry/catalog"
+	"github.com/tenantry/tenantry/internal/pgserver/pgtest"
+	"github.com/tenantry/tenantry/migrator"
+	"github.com/tenantry/tenantry/scope"
+)
+
+// envCrash, when set, makes this test binary a process that dies at a step: it
+// holds a crash as JSON.
+const envCrash = "CATALOG_TEST_CRASH"
+
+// crash is the work of a process and the step at which it kills itself.
+type crash struct {
+	DSN    string
+	Secret string // of its key, in base64
+	Roles  bool
+	Tenant catalog.New
+	Drop   bool   // drop the tenant; otherwise make it
+	Step   string // the message of the step
+}
+
+func TestMain(m *testing.M) {
+	if text := os.Getenv(envCrash); text != "" {
+		var c crash
+		err := json.Unmarshal([]byte(text), &c)
+		if err == nil {
+			err = c.work(context.Background(), suicide{c.Step})
+		}
+		fmt.Fprintln(os.Stderr, "the process survived:", err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// suicide is a slog.Handler that kills the process at a message.
+type suicide struct{ at string }
+
+func (s suicide) Enabled(context.Context, slog.Level) bool { return true }
+func (s suicide) WithAttrs([]slog.Attr) slog.Handler       { return s }
+func (s suicide) WithGroup(string) slog.Handler            { return s }
+
+func (s suicide) Handle(_ context.Context, r slog.Record) error {
+	if r.Message != s.at {
+		return nil
+	}
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {} // not one statement more
+}
+
+func (c crash) options(h slog.Handler) ([]catalog.Option, error) {
+	secret, err := base64.StdEncoding.DecodeString(c.Secret)
+	if err != nil {
+		return nil, err
+	}
+	key, err := catalog.NewKey("k1", secret)
+	log := slog.New(h)
+	opts := []catalog.Option{
+		catalog.WithLogger(log), catalog.WithKeys(catalog.FixedKeys{key}),
+		catalog.WithMigrations(loggedMigrations(log)),
+	}
+	if c.Roles {
+		opts = append(opts, catalog.WithRoles())
+	}
+	return opts, err
+}
+
+// loggedMigrations tell when they run, once with the tenant's table and once
+// without one: for a template.
+func loggedMigrations(log *slog.Logger) migrator.Migrations {
+	m := migrations()
+	return append(m[:0:0], &gormigrate.Migration{ID: m[0].ID, Migrate: func(tx *gorm.DB) error {
+		if err := m[0].Migrate(tx); err != nil {
+			return err
+		}
+		if _, err := scope.From(tx.Statement.Context); err != nil {
+			log.Debug("test: the template's tables are made")
+		} else {
+			log.Debug("test: the tenant's tables are made")
+		}
+		return nil
+	}})
+}
+
+// work opens a catalog and makes or drops the tenant.
+func (c crash) work(ctx context.Context, h slog.Handler) error {
+	opts, err := c.options(h)
+	if err != nil {
+		return err
+	}
+	tenants, err := catalog.Open(ctx, c.DSN, opts...)
+	if err != nil {
+		return err
+	}
+	if c.Drop {
+		var id scope.Tenant
+		if id, err = scope.Parse(c.Tenant.ID); err == nil {
+			err = tenants.Drop(ctx, id, c.Tenant.ID)
+		}
+	} else {
+		_, err = tenants.Create(ctx, c.Tenant)
+	}
+	return errors.Join(err, tenants.Close())
+}
+
+// run runs the work in a process that dies at the step.
+func (c crash) run(t *testing.T) {
+	t.Helper()
+	text, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), envCrash+"="+string(text))
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = io.Discard, &out
+	err = cmd.Run()
+	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !status.Signaled() || status.Signal() != syscall.SIGKILL {
+		t.Fatalf("the process was not killed at %q: %v, %s", c.Step, err, &out)
+	}
+}
+
+// kinds are the tenants whose making has steps of its own.
+func (c crash) kinds() map[string]crash {
+	withRole, own := c, c
+	c.Tenant.Kind, withRole.Tenant.Kind, own.Tenant.Kind = catalog.OwnSchema, catalog.OwnSchema, catalog.OwnDatabase
+	withRole.Roles = true
+	return map[string]crash{"schema": c, "schema with a role": withRole, "database": own}
+}
+
+// anew returns c for a tenant and a master database of its own.
+func (c crash) anew(t *testing.T) crash {
+	t.Helper()
+	secret := make([]byte, 32)
+	_, _ = rand.Read(secret)
+	c.DSN, c.Secret, c.Tenant.ID = pgtest.Database(t), base64.StdEncoding.EncodeToString(secret), unique("crash")
+	return c
+}
+
+func (c crash) open(t *testing.T, h slog.Handler) *catalog.Catalog {
+	t.Helper()
+	opts, err := c.options(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return open(t, c.DSN, opts...)
+}
+
+// steps returns what an undisturbed process logs meanwhile.
+func (c crash) steps(t *testing.T) []string {
+	t.Helper()
+	c = c.anew(t)
+	tenants := c.open(t, slog.DiscardHandler)
+	if c.Drop {
+		create(t, tenants, c.Tenant)
+	}
+	var j journal
+	if err := c.work(t.Context(), &j); err != nil {
+		t.Fatal(err)
+	}
+	steps := j.all()
+	if len(steps) < 3 {
+		t.Fatalf("too few steps: %q", steps)
+	}
+	t.Logf("steps: %q", steps)
+	return steps
+}
+
+// TestAKilledProcessLeavesWhatCanBeRepairedOrDropped kills a process at each
+// step of the making and of the dropping of a tenant.
+func TestAKilledProcessLeavesWhatCanBeRepairedOrDropped(t *testing.T) {
+	t.Parallel()
+	for _, drop := range []bool{false, true} {
+		for name, c := range (crash{Drop: drop}).kinds() {
+			t.Run(map[bool]string{false: "make a ", true: "drop a "}[drop]+name, func(t *testing.T) {
+				t.Parallel()
+				for _, c.Step = range c.steps(t) {
+					t.Run(c.Step+" then repair", func(t *testing.T) { t.Parallel(); c.killAndRepair(t) })
+					t.Run(c.Step+" then drop", func(t *testing.T) { t.Parallel(); c.killAndDrop(t) })
+				}
+			})
+		}
+	}
+}
+
+// kill runs the process and returns another catalog, and a pool on the master.
+func (c crash) kill(t *testing.T) (*catalog.Catalog, *pgxpool.Pool) {
+	t.Helper()
+	if c.Drop {
+		tenants := c.open(t, slog.DiscardHandler)
+		create(t, tenants, c.Tenant)
+		works(t, use(t, c.DSN, tenants, nil), c.Tenant.ID)
+	}
+	c.run(t)
+	return c.open(t, slog.DiscardHandler), admin(t, c.DSN)
+}
+
+func (c crash) killAndRepair(t *testing.T) {
+	c = c.anew(t)
+	tenants, pool := c.kill(t)
+	// The server sees the end of the process when it is done with its statement.
+	eventually(t, "the tenant is repaired", func() bool {
+		if err := tenants.Repair(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		tenant, err := tenants.Get(t.Context(), parse(t, c.Tenant.ID))
+		return errors.Is(err, catalog.ErrUnknown) || tenant.State == catalog.Active
+	})
+	_, err := tenants.Get(t.Context(), parse(t, c.Tenant.ID))
+	if gone := errors.Is(err, catalog.ErrUnknown); !gone {
+		works(t, use(t, c.DSN, tenants, nil), c.Tenant.ID)
+	} else if !c.Drop {
+		t.Error("a tenant that was reserved is gone")
+	}
+	mustMatch(t, tenants, pool, c.Tenant.ID)
+	if drafts := slices.DeleteFunc(templates(t, pool), func(name string) bool { return !strings.HasSuffix(name, "_new") }); len(drafts) > 0 {
+		t.Errorf("drafts of templates are left: %q", drafts)
+	}
+}
+
+func (c crash) killAndDrop(t *testing.T) {
+	c = c.anew(t)
+	tenants, pool := c.kill(t)
+	eventually(t, "the tenant can be dropped", func() bool {
+		err := tenants.Drop(t.Context(), parse(t, c.Tenant.ID), c.Tenant.ID)
+		if err != nil && !errors.Is(err, catalog.ErrBusy) && !errors.Is(err, catalog.ErrUnknown) {
+			t.Fatal(err)
+		}
+		return !errors.Is(err, catalog.ErrBusy)
+	})
+	left := objects(t, pool, identity(t, pool), c.Tenant.ID)
+	// A draft of a template is no tenant's. The next template takes its place.
+	left = slices.DeleteFunc(left, func(name string) bool { return strings.HasSuffix(name, "_new") })
+	if len(left) > 0 {
+		t.Errorf("left: %q", left)
+	}
+	if n := one[int](t, pool, "select count(*)::int from tenantry.databases where kind = 'database'"); n > 0 {
+		t.Errorf("the master knows %d databases", n)
+	}
+}

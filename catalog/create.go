@@ -1,0 +1,194 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+
+	"github.com/tenantry/tenantry/scope"
+)
+
+// undoLimit bounds the undoing of what could not be finished, which goes on when
+// the caller's context has ended.
+const undoLimit = 30 * time.Second
+
+// Create signs a tenant up: it enters the tenant into the catalog, makes its
+// schema or database, its role and its tables, and makes it active. When Create
+// returns without an error, the next request on one of the tenant's hosts is
+// served.
+//
+// What can't be accepted is an *InputError that matches [ErrInvalid],
+// [ErrReserved] or [ErrTaken], or it is [ErrNoRoom]; then nothing was changed. If the
+// making fails, or ctx ends meanwhile, what was made is undone, and the tenant stays
+// in the catalog as [Failed], with the reason: [Catalog.Repair] tries again,
+// [Catalog.Drop] takes it out. Of several calls for one id or host exactly one
+// gets it.
+func (c *Catalog) Create(ctx context.Context, n New) (Tenant, error) {
+	row, err := c.draft(n)
+	if err != nil {
+		return Tenant{}, err
+	}
+	var tenant Tenant
+	err = c.alone(ctx, row.id(), func(ctx context.Context) error {
+		if err := c.reserve(ctx, n, row); err != nil {
+			return err
+		}
+		tenant, err = c.provision(ctx, row)
+		return err
+	})
+	if errors.Is(err, ErrBusy) { // another call has the id already
+		err = &InputError{Field: "id", Value: n.ID, Err: ErrTaken}
+	}
+	return tenant, err
+}
+
+// reserve enters the row, with all names that will be made under it, before
+// anything is made: whoever finds what a crash has left knows whose it is.
+func (c *Catalog) reserve(ctx context.Context, n New, row *tenantRow) error {
+	err := c.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+		server, err := c.serverFor(ctx, tx, n)
+		if err != nil {
+			return err
+		}
+		row.settle(server, c.roles)
+		if err := c.sealPassword(ctx, row); err != nil {
+			return err
+		}
+		if row.Kind == OwnDatabase {
+			if err := insertDatabase(tx, row.Cluster, row.Database, OwnDatabase); err != nil {
+				return err
+			}
+		}
+		if err := tx.Omit(clause.Associations).Create(row).Error; err != nil {
+			return err
+		}
+		return tx.Create(&row.Hosts).Error // as an association they would replace another tenant's
+	})
+	if err == nil {
+		c.step(row, "reserved")
+	}
+	return describeViolation(err, "create", row.ID)
+}
+
+func (c *Catalog) sealPassword(ctx context.Context, row *tenantRow) (err error) {
+	if row.Kind == OwnDatabase {
+		row.Password, err = c.ring.seal(ctx, passwordOf(row.ID), newPassword())
+	}
+	return err
+}
+
+// serverFor returns the server for a new tenant. The servers are locked against
+// other sign-ups: two must not take the last room.
+func (c *Catalog) serverFor(ctx context.Context, tx *gorm.DB, n New) (row serverRow, err error) {
+	lock := clause.Locking{Strength: "NO KEY UPDATE"}
+	var rows []serverRow
+	if err := tx.Clauses(lock).Order("name").Find(&rows).Error; err != nil {
+		return row, err
+	}
+	servers, err := serversOf(tx)
+	if err != nil {
+		return row, err
+	}
+	name, err := c.chooseServer(ctx, n, servers)
+	for _, r := range rows {
+		if err == nil && r.Name == name {
+			return r, nil
+		}
+	}
+	if err == nil {
+		err = fmt.Errorf("%w: server %q, which was chosen", ErrUnknown, name)
+	}
+	return row, err
+}
+
+func (c *Catalog) chooseServer(ctx context.Context, n New, servers []Server) (string, error) {
+	var open []Server
+	known := false
+	for _, s := range servers {
+		wanted := n.Server == "" || n.Server == s.Name
+		known = known || wanted
+		if wanted && !s.Full && (s.Capacity == 0 || s.Tenants < s.Capacity) {
+			open = append(open, s)
+		}
+	}
+	switch {
+	case !known:
+		return "", invalid("server", n.Server, "there is no such server")
+	case len(open) == 0:
+		return "", ErrNoRoom
+	case n.Server != "":
+		return n.Server, nil
+	}
+	return c.choose(ctx, n, open)
+}
+
+// provision makes what the row says and makes the tenant active. The caller is
+// alone at work on the tenant. If it fails, everything is undone.
+func (c *Catalog) provision(ctx context.Context, row *tenantRow) (Tenant, error) {
+	err := c.build(ctx, row)
+	if err == nil {
+		c.step(row, "place made")
+		err = c.activate(ctx, row)
+	}
+	if err != nil {
+		return Tenant{}, c.giveUp(ctx, row, err)
+	}
+	c.step(row, "active")
+	return c.Get(ctx, row.id())
+}
+
+// activate makes the tenant routable.
+func (c *Catalog) activate(ctx context.Context, row *tenantRow) error {
+	now := time.Now()
+	_, err := c.move(ctx, row, Provisioning, map[string]any{"state": Active, "failure": "", "activated_at": now})
+	return err
+}
+
+// move changes the tenant's row if it is in the state from, and reports whether
+// it was.
+func (c *Catalog) move(ctx context.Context, row *tenantRow, from State, changes map[string]any) (moved bool, err error) {
+	changes["updated_at"] = time.Now()
+	res := c.db.WithContext(ctx).Model(&tenantRow{}).Where("id = ? and state = ?", row.ID, from).Updates(changes)
+	c.cache.forget(row.id())
+	return res.RowsAffected > 0, res.Error
+}
+
+// giveUp writes down why the tenant could not be made, undoes what was made, and
+// returns the error of the call. If it can't be written down, nothing is undone:
+// the tenant may have become active in spite of the error. Repair will see.
+func (c *Catalog) giveUp(ctx context.Context, row *tenantRow, cause error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
+	defer cancel()
+	failed, err := c.move(ctx, row, Provisioning, map[string]any{"state": Failed, "failure": cause.Error()})
+	switch {
+	case err != nil:
+		cause = errors.Join(cause, fmt.Errorf("and that could not be written down: %w", err))
+	case failed:
+		c.step(row, "failed")
+		cause = errors.Join(cause, c.undo(ctx, row, cause))
+	}
+	return &scope.TenantError{Op: "create", Tenant: row.id(), Err: cause}
+}
+
+// undo drops what was made of a failed tenant.
+func (c *Catalog) undo(ctx context.Context, row *tenantRow, cause error) error {
+	err := c.demolish(ctx, row)
+	if err == nil {
+		c.step(row, "undone")
+		return nil
+	}
+	err = fmt.Errorf("and what was made could not be undone: %w", err)
+	c.logger.Warn("catalog: a failed tenant has left something behind: repair or drop it", slog.String("tenant", row.ID), slog.Any("error", err))
+	_, noted := c.move(ctx, row, Failed, map[string]any{"failure": errors.Join(cause, err).Error()})
+	return errors.Join(err, noted)
+}
+
+// step tells, at debug level, how far the work on a tenant is.
+func (c *Catalog) step(row *tenantRow, what string) {
+	c.logger.Debug("catalog: "+what, slog.String("tenant", row.ID))
+}

@@ -1,0 +1,91 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+
+	"gorm.io/gorm"
+
+	"github.com/tenantry/tenantry/scope"
+)
+
+// Drop takes a tenant out for ever, with all its data: its schema or database, its
+// role, its hosts and its row. confirm must be the tenant's id once more, or
+// nothing happens but [ErrNotConfirmed].
+//
+// From the start of Drop on the tenant is not served. Statements that still run
+// in a database of its own are ended; those in a schema are waited for. If Drop
+// ends midway, the tenant stays [Deleting], and [Catalog.Repair] or Drop goes on.
+// What isn't marked as this tenant's is never dropped: then Drop returns
+// [ErrForeign] before it changes anything.
+func (c *Catalog) Drop(ctx context.Context, t scope.Tenant, confirm string) error {
+	if confirm != t.String() || t.IsZero() {
+		return ErrNotConfirmed
+	}
+	return c.alone(ctx, t, func(ctx context.Context) error {
+		row, err := c.row(ctx, t)
+		if err != nil {
+			return err
+		}
+		return c.drop(ctx, row)
+	})
+}
+
+// drop drops the tenant. The caller is alone at work on it.
+func (c *Catalog) drop(ctx context.Context, row *tenantRow) error {
+	if err := c.mayDrop(ctx, row); err != nil {
+		return &scope.TenantError{Op: "drop", Tenant: row.id(), Err: err}
+	}
+	if _, err := c.move(ctx, row, row.State, map[string]any{"state": Deleting}); err != nil {
+		return &scope.TenantError{Op: "drop", Tenant: row.id(), Err: err}
+	}
+	c.step(row, "deleting")
+	if err := c.demolish(ctx, row); err != nil {
+		return &scope.TenantError{Op: "drop", Tenant: row.id(), Err: err}
+	}
+	c.step(row, "place dropped")
+	if err := c.erase(ctx, row); err != nil {
+		return &scope.TenantError{Op: "drop", Tenant: row.id(), Err: err}
+	}
+	c.step(row, "dropped")
+	return nil
+}
+
+// mayDrop looks, before anything changes, whether everything is the tenant's.
+func (c *Catalog) mayDrop(ctx context.Context, row *tenantRow) error {
+	if err := c.check(row); err != nil {
+		return err
+	}
+	s, err := c.administer(ctx, row, "")
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	place := object{aSchema, row.Schema}
+	if row.Kind == OwnDatabase {
+		place = object{aDatabase, row.Database}
+	}
+	db := s.db.WithContext(ctx)
+	if _, err = c.mine(db, row, place); err == nil && row.Role != nil {
+		_, err = c.mine(db, row, object{aRole, row.role()})
+	}
+	return err
+}
+
+// erase deletes the tenant's row, and with it the hosts.
+func (c *Catalog) erase(ctx context.Context, row *tenantRow) error {
+	err := c.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+		if err := tx.Delete(&tenantRow{}, "id = ? and state = ?", row.ID, Deleting).Error; err != nil {
+			return err
+		}
+		if row.Kind == OwnSchema {
+			return nil
+		}
+		return tx.Delete(&databaseRow{}, "cluster = ? and name = ?", row.Cluster, row.Database).Error
+	})
+	c.cache.forget(row.id())
+	if err != nil {
+		return fmt.Errorf("delete the row: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,170 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/tenantry/tenantry/plugin"
+	"github.com/tenantry/tenantry/scope"
+)
+
+// Option changes what [Open] opens.
+type Option func(*config) error
+
+type config struct {
+	keys       Keys
+	migrations Migrations
+	roles      bool
+	shared     []string // schemas behind each tenant's own
+	reserved   []string
+	choose     ServerChoice
+	ttl        time.Duration
+	pools      []plugin.PoolsOption
+	logger     *slog.Logger
+}
+
+// Migrations make the tables of a new tenant. A migrator.Migrations is one.
+type Migrations interface {
+	// Apply brings the schema of the transaction tx up to date. The context of tx
+	// carries the tenant; when a template database is made there is none, and an
+	// error of Apply then means that databases are made without a template.
+	Apply(tx *gorm.DB) error
+
+	// Fingerprint changes when the list of migrations changes.
+	Fingerprint() string
+}
+
+// WithMigrations sets what makes the tables of a new tenant, before the tenant
+// becomes active. The default is nothing: a new tenant then has no tables until
+// the migrator has run.
+func WithMigrations(m Migrations) Option {
+	return func(c *config) error {
+		if m == nil {
+			return errors.New("catalog: WithMigrations: the migrations are nil")
+		}
+		c.migrations = m
+		return nil
+	}
+}
+
+// WithKeys sets the key ring that seals passwords and connection strings. The
+// default is that of EnvKeys(DefaultKeysVariable).
+func WithKeys(k Keys) Option {
+	return func(c *config) error {
+		if k == nil {
+			return errors.New("catalog: WithKeys: the key ring is nil")
+		}
+		c.keys = k
+		return nil
+	}
+}
+
+// WithRoles gives each tenant that is created from now on with a schema of its
+// own a PostgreSQL role of its own, too. Its statements run as that role, which
+// has rights on its own schema only: the server itself then refuses another
+// tenant's tables. Tenants with a database of their own have a login of their own
+// in any case. See docs/security.md for what a role stops and what it does not.
+func WithRoles() Option {
+	return func(c *config) error { c.roles = true; return nil }
+}
+
+// WithSharedSchemas adds schemas behind the tenant's own in the search_path of
+// each tenant that has a schema, in this order. The default is none. See
+// [plugin.WithSharedSchemas].
+func WithSharedSchemas(names ...string) Option {
+	return func(c *config) error {
+		if _, err := plugin.SearchPath(names...); err != nil {
+			return fmt.Errorf("catalog: WithSharedSchemas: %w", err)
+		}
+		c.shared = append(c.shared, names...)
+		return nil
+	}
+}
+
+// WithReserved adds names that no customer may take: ids, subdomains, or domains
+// together with all that lies below them. Reserve the domains of the service
+// itself. [Reserved] lists what is reserved anyway.
+func WithReserved(names ...string) Option {
+	return func(c *config) error {
+		for _, n := range names {
+			_, notID := scope.Parse(n)
+			if host, err := ParseHost(n); notID != nil && (err != nil || host.Name != n) {
+				return fmt.Errorf("catalog: WithReserved: %q is neither an id, a subdomain nor a domain in lower case", n)
+			}
+		}
+		c.reserved = append(c.reserved, names...)
+		return nil
+	}
+}
+
+// ServerChoice chooses a server for a new tenant, by name. The servers are those
+// with room, at least one; they come in the order of their names.
+type ServerChoice func(ctx context.Context, n New, servers []Server) (string, error)
+
+// WithServerChoice sets how a server is chosen for a new tenant that names none.
+// The default is the one with the fewest tenants. The master database is locked
+// against other sign-ups meanwhile: the function answers at once.
+func WithServerChoice(f ServerChoice) Option {
+	return func(c *config) error {
+		if f == nil {
+			return errors.New("catalog: WithServerChoice: the function is nil")
+		}
+		c.choose = f
+		return nil
+	}
+}
+
+// WithTTL sets how long a tenant is served from memory before it is read again.
+// The default is 30 seconds. Changes are seen at once where notifications can be
+// had; the TTL counts where they can't, as behind PgBouncer.
+func WithTTL(d time.Duration) Option {
+	return func(c *config) error {
+		if d <= 0 {
+			return fmt.Errorf("catalog: WithTTL: %s is not positive", d)
+		}
+		c.ttl = d
+		return nil
+	}
+}
+
+// WithPools sets options of the pool map, in which the tenants have their
+// connections that do not live in the master database.
+func WithPools(opts ...plugin.PoolsOption) Option {
+	return func(c *config) error { c.pools = append(c.pools, opts...); return nil }
+}
+
+// WithLogger sets where the catalog logs: what it repairs or can't do as
+// warnings, each step of a sign-up at debug level. The default is
+// slog.Default(). Secrets are never logged.
+func WithLogger(l *slog.Logger) Option {
+	return func(c *config) error {
+		if l == nil {
+			return errors.New("catalog: WithLogger: the logger is nil")
+		}
+		c.logger = l
+		return nil
+	}
+}
+
+// defaultTTL is how long a tenant is served from memory.
+const defaultTTL = 30 * time.Second
+
+func newConfig(opts []Option) (config, error) {
+	c := config{choose: fewestTenants, ttl: defaultTTL, logger: slog.Default()}
+	var err error
+	for _, o := range opts {
+		err = errors.Join(err, o(&c))
+	}
+	if c.keys == nil {
+		var env FixedKeys
+		var envErr error
+		env, envErr = EnvKeys(DefaultKeysVariable)
+		c.keys, err = env, errors.Join(err, envErr)
+	}
+	return c, err
+}

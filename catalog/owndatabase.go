@@ -1,0 +1,88 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+
+	"gorm.io/gorm"
+
+	"github.com/tenantry/tenantry/scope"
+)
+
+// buildDatabase makes the login, the database and what is in it. A database can't
+// be made in a transaction: each step finds what an earlier try has done.
+func (c *Catalog) buildDatabase(ctx context.Context, row *tenantRow) error {
+	password, err := c.ring.open(ctx, passwordOf(row.ID), row.Password)
+	if err != nil {
+		return err
+	}
+	s, err := c.administer(ctx, row, "")
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	db := s.db.WithContext(ctx)
+	err = db.Transaction(func(tx *gorm.DB) error { return c.makeRole(tx, row, password) })
+	if err != nil {
+		return err
+	}
+	c.step(row, "role made")
+	if err := c.makeDatabase(ctx, db, row); err != nil {
+		return err
+	}
+	return c.furnishDatabase(ctx, row)
+}
+
+func (c *Catalog) makeDatabase(ctx context.Context, db *gorm.DB, row *tenantRow) error {
+	database := object{aDatabase, row.Database}
+	found, err := c.mine(db, row, database)
+	if err != nil {
+		return err
+	}
+	if !found {
+		if err := c.createDatabase(ctx, db, row); err != nil {
+			return fmt.Errorf("make %s: %w", database, err)
+		}
+		c.step(row, "database made")
+	}
+	role := object{aRole, row.role()}
+	err = run(db,
+		fmt.Sprintf("revoke all on database %s from public", database.quoted()),
+		fmt.Sprintf("grant connect, temporary on database %s to %s", database.quoted(), role.quoted()))
+	if err == nil {
+		err = database.put(db, c.mark(row))
+	}
+	if err != nil {
+		return fmt.Errorf("mark %s: %w", database, err)
+	}
+	c.step(row, "database marked")
+	return nil
+}
+
+func (c *Catalog) furnishDatabase(ctx context.Context, row *tenantRow) error {
+	s, err := c.administer(ctx, row, row.Database)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	return s.db.WithContext(scope.With(ctx, row.id())).Transaction(func(tx *gorm.DB) error {
+		return c.furnish(tx, row)
+	})
+}
+
+// dropDatabase drops the database, with the connections that are left in it, and
+// then the login.
+func (c *Catalog) dropDatabase(db *gorm.DB, row *tenantRow) error {
+	database := object{aDatabase, row.Database}
+	found, err := c.mine(db, row, database)
+	if err != nil {
+		return err
+	}
+	if found {
+		if err := run(db, "drop database "+database.quoted()+" with (force)"); err != nil {
+			return fmt.Errorf("drop %s: %w", database, err)
+		}
+		c.step(row, "database dropped")
+	}
+	return db.Transaction(func(tx *gorm.DB) error { return c.dropRole(tx, row) })
+}

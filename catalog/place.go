@@ -1,0 +1,124 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"gorm.io/gorm"
+
+	"github.com/tenantry/tenantry/plugin"
+)
+
+// build makes what a tenant's row says: schema or database, role, tables. What is
+// there already, from a try that was cut off, is taken as it is.
+func (c *Catalog) build(ctx context.Context, row *tenantRow) error {
+	if err := c.check(row); err != nil {
+		return err
+	}
+	if row.Kind == OwnDatabase {
+		return c.buildDatabase(ctx, row)
+	}
+	return c.buildSchema(ctx, row)
+}
+
+// demolish drops what was made for a tenant, in reverse. What is gone already is
+// no error; what isn't marked as the tenant's is.
+func (c *Catalog) demolish(ctx context.Context, row *tenantRow) error {
+	if err := c.check(row); err != nil {
+		return err
+	}
+	s, err := c.administer(ctx, row, "")
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	db := s.db.WithContext(ctx)
+	if row.Kind == OwnDatabase {
+		return c.dropDatabase(db, row)
+	}
+	return db.Transaction(func(tx *gorm.DB) error { return c.dropSchema(tx, row) })
+}
+
+// check refuses a place that is not a tenant's, whatever the row says: the
+// master's own, or a server's shared database.
+func (c *Catalog) check(row *tenantRow) error {
+	_, err := plugin.SearchPath(row.Schema)
+	own := row.Kind == OwnDatabase
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrForeign, err)
+	case slices.Contains(c.shared, row.Schema), !own && row.Schema == "public", row.Schema == "tenantry":
+		return fmt.Errorf("%w: schema %q of tenant %q", ErrForeign, row.Schema, row.ID)
+	case own && row.Database == row.Server.Database, !own && row.Database != row.Server.Database:
+		return fmt.Errorf("%w: database %q of tenant %q", ErrForeign, row.Database, row.ID)
+	}
+	return nil
+}
+
+// administer returns a session as the administrator of the tenant's server, in
+// the given database; "" is the server's shared one. Close it.
+func (c *Catalog) administer(ctx context.Context, row *tenantRow, database string) (*session, error) {
+	server, err := c.connString(ctx, &row.Server)
+	if err != nil {
+		return nil, err
+	}
+	s, err := dial(ctx, plugin.Database{Server: server, Name: database})
+	if err != nil {
+		return nil, fmt.Errorf("server %q: %w", row.ServerName, err)
+	}
+	return s, nil
+}
+
+// connString returns the server's connection string, as an administrator.
+func (c *Catalog) connString(ctx context.Context, server *serverRow) (string, error) {
+	if server.Name == Main {
+		return c.dsn(), nil
+	}
+	return c.ring.open(ctx, connStringOf(server.Name), server.Conn)
+}
+
+// furnish makes the tables in the tenant's schema, and gives the tenant's role
+// its rights on them.
+func (c *Catalog) furnish(tx *gorm.DB, row *tenantRow) error {
+	if err := c.migrate(tx, append([]string{row.Schema}, c.sharedFor(row)...)); err != nil {
+		return err
+	}
+	c.step(row, "migrated")
+	if row.Role == nil {
+		return nil
+	}
+	if err := grant(tx, row); err != nil {
+		return err
+	}
+	c.step(row, "granted")
+	return nil
+}
+
+// sharedFor returns the schemas behind the tenant's own.
+func (c *Catalog) sharedFor(row *tenantRow) []string {
+	if row.Kind == OwnDatabase {
+		return nil
+	}
+	return c.shared
+}
+
+// migrate runs the migrations in tx, with tables in the first of the schemas.
+func (c *Catalog) migrate(tx *gorm.DB, schemas []string) (err error) {
+	if c.migrations == nil {
+		return nil
+	}
+	path, err := plugin.SearchPath(schemas...)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("a migration panicked: %v", p)
+		}
+	}()
+	if err := tx.Exec("select pg_catalog.set_config(?, ?, true)", path[0].Name, path[0].Value).Error; err != nil {
+		return err
+	}
+	return c.migrations.Apply(tx)
+}

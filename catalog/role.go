@@ -1,0 +1,105 @@
+package catalog
+
+import (
+	"crypto/hmac"
+	"crypto/pbkdf2"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"gorm.io/gorm"
+)
+
+// newPassword returns a generated password of 192 random bits.
+func newPassword() string {
+	random := make([]byte, 24)
+	_, _ = rand.Read(random) // never fails
+	return base64.RawURLEncoding.EncodeToString(random)
+}
+
+// verifier returns what PostgreSQL stores for a password (SCRAM-SHA-256, RFC 5803):
+// sent in its place, the password is in no log of the server.
+func verifier(password string) (string, error) {
+	const iterations = 4096 // PostgreSQL's default; the password needs no stretching
+	salt := make([]byte, 16)
+	_, _ = rand.Read(salt) // never fails
+	salted, err := pbkdf2.Key(sha256.New, password, salt, iterations, sha256.Size)
+	if err != nil {
+		return "", err
+	}
+	stored := sha256.Sum256(sign(salted, "Client Key"))
+	encode := base64.StdEncoding.EncodeToString
+	return fmt.Sprintf("SCRAM-SHA-256$%d:%s$%s:%s", iterations, encode(salt), encode(stored[:]), encode(sign(salted, "Server Key"))), nil
+}
+
+func sign(key []byte, text string) []byte {
+	h := hmac.New(sha256.New, key)
+	h.Write([]byte(text))
+	return h.Sum(nil)
+}
+
+// makeRole makes the tenant's role: for a database with a login, for a schema
+// without. The administrator becomes a member of the latter, to be able to work
+// as the role.
+func (c *Catalog) makeRole(tx *gorm.DB, row *tenantRow, password string) error {
+	role := object{aRole, row.role()}
+	if found, err := c.mine(tx, row, role); err != nil || found {
+		return err
+	}
+	login, grant := "nologin", fmt.Sprintf("grant %s to current_user", role.quoted())
+	if row.Kind == OwnDatabase {
+		v, err := verifier(password)
+		if err != nil {
+			return err
+		}
+		login, grant = "login password '"+v+"'", ""
+	}
+	create := fmt.Sprintf("create role %s nosuperuser nocreatedb nocreaterole noinherit %s; %s", role.quoted(), login, grant)
+	if err := tx.Exec(create).Error; err != nil {
+		return fmt.Errorf("make %s: %w", role, err)
+	}
+	return role.put(tx, c.mark(row))
+}
+
+// grant gives the tenant's role its rights on the tables that are there and on
+// those that the administrator will make: to read and to write rows, nothing
+// else. The list of applied migrations is read only.
+func grant(tx *gorm.DB, row *tenantRow) error {
+	schema, role := pgx.Identifier{row.Schema}.Sanitize(), pgx.Identifier{row.role()}.Sanitize()
+	err := run(tx,
+		fmt.Sprintf("grant usage on schema %s to %s", schema, role),
+		fmt.Sprintf("grant select, insert, update, delete on all tables in schema %s to %s", schema, role),
+		fmt.Sprintf("grant usage, select, update on all sequences in schema %s to %s", schema, role),
+		fmt.Sprintf("alter default privileges in schema %s grant select, insert, update, delete on tables to %s", schema, role),
+		fmt.Sprintf("alter default privileges in schema %s grant usage, select, update on sequences to %s", schema, role))
+	if err != nil {
+		return fmt.Errorf("grant role %q its rights: %w", row.role(), err)
+	}
+	var list *string
+	if err := tx.Raw("select pg_catalog.to_regclass(?)::text", schema+".migrations").Scan(&list).Error; err != nil || list == nil {
+		return err
+	}
+	return run(tx, fmt.Sprintf("revoke insert, update, delete on %s.migrations from %s", schema, role))
+}
+
+// dropRole drops the tenant's role and its rights in the current database.
+func (c *Catalog) dropRole(tx *gorm.DB, row *tenantRow) error {
+	if row.Role == nil {
+		return nil
+	}
+	role := object{aRole, row.role()}
+	found, err := c.mine(tx, row, role)
+	if err != nil || !found {
+		return err
+	}
+	drop := "drop role " + role.quoted()
+	if row.Kind == OwnSchema { // the rights in another database went with it
+		drop = "drop owned by " + role.quoted() + "; " + drop
+	}
+	if err := tx.Exec(drop).Error; err != nil {
+		return fmt.Errorf("drop %s: %w", role, err)
+	}
+	return nil
+}

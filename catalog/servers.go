@@ -1,0 +1,277 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+
+	"github.com/tenantry/tenantry/plugin"
+	"github.com/tenantry/tenantry/scope"
+)
+
+// Main is the name of the master's own server. It is there from the start, and
+// its shared database is the master database.
+const Main = "main"
+
+// Server is a PostgreSQL server on which tenants live, as the catalog knows it.
+type Server struct {
+	Name      string
+	Database  string // in which tenants with a schema of their own live
+	Capacity  int    // most tenants; 0 is no limit
+	Full      bool   // takes no new tenants, whatever the capacity
+	Tenants   int    // that it has, in whatever state
+	CreatedAt time.Time
+}
+
+// NewServer is what [Catalog.AddServer] needs to know of a server.
+type NewServer struct {
+	// Name is 1 to 48 characters of a-z, 0-9, '_' and '-', a letter first.
+	Name string
+
+	// ConnString leads to the database in which tenants with a schema live, as an
+	// administrator who may create schemas, databases and roles. URL or keyword
+	// form. It is stored sealed and never shown. Do not connect through a pooler
+	// here if tenants are to have databases of their own: a pooler knows only
+	// the databases of its configuration.
+	ConnString string
+
+	// Capacity is how many tenants the server takes; 0 is no limit.
+	Capacity int
+}
+
+// Format writes the name, whatever the verb.
+func (n NewServer) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "server %q", n.Name) }
+
+// MarshalText returns the same, for JSON and for logs. There is no way back.
+func (n NewServer) MarshalText() ([]byte, error) { return []byte(fmt.Sprint(n)), nil }
+
+// AddServer connects to a server, and from then on places tenants there. A
+// database that the catalog uses already, also under another address, is refused
+// with [ErrTaken].
+func (c *Catalog) AddServer(ctx context.Context, n NewServer) error {
+	if _, err := scope.Parse(n.Name); err != nil || n.Name == Main {
+		return invalid("server", n.Name, "a server's name is 1 to 48 characters of a-z, 0-9, '_' and '-', a letter first, and not "+Main)
+	}
+	row := serverRow{Name: n.Name, Capacity: int64(n.Capacity)}
+	if err := c.describeServer(ctx, &row, n.ConnString, n.Capacity); err != nil {
+		return err
+	}
+	err := c.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+		if err := insertDatabase(tx, row.Cluster, row.Database, OwnSchema); err != nil {
+			return err
+		}
+		return tx.Create(&row).Error
+	})
+	return describeViolation(err, "server", n.Name)
+}
+
+// describeServer fills in what the server itself says, and seals its connection
+// string.
+func (c *Catalog) describeServer(ctx context.Context, row *serverRow, connString string, capacity int) (err error) {
+	if capacity < 0 {
+		return invalid("capacity", fmt.Sprint(capacity), "it is negative")
+	}
+	row.Cluster, row.Database, err = c.where(ctx, plugin.Database{Server: connString})
+	if err != nil {
+		return fmt.Errorf("catalog: server %q: %w", row.Name, err)
+	}
+	row.Conn, err = c.ring.seal(ctx, connStringOf(row.Name), connString)
+	return err
+}
+
+// where asks a server who it is.
+func (c *Catalog) where(ctx context.Context, d plugin.Database) (cluster, database string, err error) {
+	s, err := dial(ctx, d)
+	if err != nil {
+		return "", "", err
+	}
+	defer s.close()
+	return identify(s.db.WithContext(ctx))
+}
+
+func identify(db *gorm.DB) (cluster, database string, err error) {
+	err = db.Raw("select system_identifier::text, pg_catalog.current_database()::text from pg_catalog.pg_control_system()").Row().Scan(&cluster, &database)
+	if err != nil {
+		err = fmt.Errorf("ask the server for its system identifier: %w", err)
+	}
+	return cluster, database, err
+}
+
+// registerMain enters the master's own server.
+func (c *Catalog) registerMain(ctx context.Context) error {
+	db := c.db.WithContext(ctx)
+	cluster, database, err := identify(db)
+	if err != nil {
+		return fmt.Errorf("catalog: %w", err)
+	}
+	err = db.Transaction(func(tx *gorm.DB) error {
+		var known serverRow
+		err := tx.Clauses(clause.Locking{Strength: "SHARE"}).Take(&known, "name = ?", Main).Error
+		switch {
+		case err == nil:
+			return moveServer(tx, known, cluster, database)
+		case !errors.Is(err, gorm.ErrRecordNotFound):
+			return err
+		}
+		row := serverRow{Name: Main, Cluster: cluster, Database: database}
+		skip := clause.OnConflict{DoNothing: true} // another process is at it, too
+		own := databaseRow{Cluster: cluster, Name: database, Kind: OwnSchema}
+		if err := tx.Clauses(skip).Create(&own).Error; err != nil {
+			return err
+		}
+		return tx.Clauses(skip).Create(&row).Error
+	})
+	if err != nil {
+		return fmt.Errorf("catalog: register the master's own server: %w", err)
+	}
+	return nil
+}
+
+// moveServer writes down that a server has another identity than it had: it was
+// restored from a dump, or its database was renamed. Its tenants go with it.
+func moveServer(tx *gorm.DB, known serverRow, cluster, database string) error {
+	if known.Cluster == cluster && known.Database == database {
+		return nil
+	}
+	err := tx.Model(&databaseRow{}).Where("cluster = ? and name = ?", known.Cluster, known.Database).
+		Updates(map[string]any{"cluster": cluster, "name": database}).Error
+	if err != nil {
+		return err
+	}
+	own := tx.Model(&tenantRow{}).Select("database").Where("server = ? and kind = ?", known.Name, OwnDatabase)
+	return tx.Model(&databaseRow{}).Where("cluster = ? and name in (?)", known.Cluster, own).Update("cluster", cluster).Error
+}
+
+// insertDatabase enters a database and what it is for.
+func insertDatabase(tx *gorm.DB, cluster, name string, kind Kind) error {
+	return tx.Create(&databaseRow{Cluster: cluster, Name: name, Kind: kind}).Error
+}
+
+// ServerChange says what [Catalog.ChangeServer] changes. Nil leaves a field as it
+// is.
+type ServerChange struct {
+	ConnString *string // the same server at another address, or with another login
+	Capacity   *int
+	Full       *bool
+}
+
+// ChangeServer changes a server. Connections to its tenants are replaced at once,
+// without an error for those in use. The connection string of [Main] is the one
+// that the catalog was opened with, and can't be changed here.
+func (c *Catalog) ChangeServer(ctx context.Context, name string, change ServerChange) error {
+	known, err := c.server(ctx, name)
+	if err != nil {
+		return err
+	}
+	row := known
+	if change.Capacity != nil {
+		row.Capacity = int64(*change.Capacity)
+	}
+	if change.Full != nil {
+		row.Full = *change.Full
+	}
+	if change.ConnString != nil {
+		if name == Main {
+			return invalid("connection string", "", "the master's own server has the one that the catalog was opened with")
+		}
+		if err := c.describeServer(ctx, &row, *change.ConnString, int(row.Capacity)); err != nil {
+			return err
+		}
+	}
+	if row.Capacity < 0 {
+		return invalid("capacity", fmt.Sprint(row.Capacity), "it is negative")
+	}
+	err = c.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+		if err := moveServer(tx, known, row.Cluster, row.Database); err != nil {
+			return err
+		}
+		return tx.Model(&row).Select(change.columns()).Updates(&row).Error
+	})
+	c.cache.doubt()
+	return describeViolation(err, "server", name)
+}
+
+// columns are those that change: others may have changed since they were read.
+func (c ServerChange) columns() []string {
+	columns := []string{"updated_at"}
+	if c.ConnString != nil {
+		columns = append(columns, "conn")
+	}
+	if c.Capacity != nil {
+		columns = append(columns, "capacity")
+	}
+	if c.Full != nil {
+		columns = append(columns, "full")
+	}
+	return columns
+}
+
+// Format writes which columns change, whatever the verb.
+func (c ServerChange) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "change of %q", c.columns()) }
+
+// MarshalText returns the same, for JSON and for logs. There is no way back.
+func (c ServerChange) MarshalText() ([]byte, error) { return []byte(fmt.Sprint(c)), nil }
+
+// RemoveServer takes a server out of the catalog. One that still has tenants, and
+// [Main], is refused. The server itself is not touched.
+func (c *Catalog) RemoveServer(ctx context.Context, name string) error {
+	if name == Main {
+		return invalid("server", name, "it is the master's own")
+	}
+	row, err := c.server(ctx, name)
+	if err != nil {
+		return err
+	}
+	err = c.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+		if err := tx.Delete(&serverRow{}, "name = ?", name).Error; err != nil {
+			return err
+		}
+		return tx.Delete(&databaseRow{}, "cluster = ? and name = ?", row.Cluster, row.Database).Error
+	})
+	if violates(err, foreignKey) {
+		return invalid("server", name, "it still has tenants")
+	}
+	return describeViolation(err, "remove server", name)
+}
+
+// Servers returns all servers, in the order of their names.
+func (c *Catalog) Servers(ctx context.Context) ([]Server, error) {
+	servers, err := serversOf(c.db.WithContext(ctx))
+	if err != nil {
+		return nil, fmt.Errorf("catalog: list the servers: %w", err)
+	}
+	return servers, nil
+}
+
+func serversOf(db *gorm.DB) (servers []Server, err error) {
+	err = db.Model(&serverRow{}).Order("name").
+		Select("*, (select count(*) from tenantry.tenants t where t.server = servers.name) as tenants").
+		Find(&servers).Error
+	return servers, err
+}
+
+func (c *Catalog) server(ctx context.Context, name string) (row serverRow, err error) {
+	err = c.db.WithContext(ctx).Take(&row, "name = ?", name).Error
+	if errors.Is(err, gorm.ErrRecordNotFound) {
+		return row, fmt.Errorf("%w: server %q", ErrUnknown, name)
+	}
+	if err != nil {
+		return row, fmt.Errorf("catalog: read server %q: %w", name, err)
+	}
+	return row, nil
+}
+
+// fewestTenants is the default choice.
+func fewestTenants(_ context.Context, _ New, servers []Server) (string, error) {
+	best := servers[0]
+	for _, s := range servers[1:] {
+		if s.Tenants < best.Tenants {
+			best = s
+		}
+	}
+	return best.Name, nil
+}

@@ -1,0 +1,179 @@
+package catalog
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"gorm.io/gorm"
+)
+
+// A template is a database, one for each server, that holds what the migrations
+// make. Copying it takes a fraction of the time of running them. Its name tells
+// the migrations by their fingerprint: when they change, the next tenant with a
+// database of its own makes another template.
+
+// templateAge is how long a template of other migrations is kept: while a new
+// version rolls out, processes of the old one still sign tenants up.
+const templateAge = 24 * time.Hour
+
+// templates remembers on which servers a template could not be made.
+type templates struct {
+	mu     sync.Mutex // guards failed
+	failed map[string]bool
+}
+
+func (t *templates) hasFailed(name string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.failed[name]
+}
+
+func (t *templates) fail(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.failed == nil {
+		t.failed = map[string]bool{}
+	}
+	t.failed[name] = true
+}
+
+// createDatabase makes the tenant's database, from the template if there is one.
+// db is a session on the tenant's server.
+func (c *Catalog) createDatabase(ctx context.Context, db *gorm.DB, row *tenantRow) error {
+	create := "create database " + object{aDatabase, row.Database}.quoted()
+	template := c.template(ctx, db, row)
+	if template != "" {
+		err := db.Exec(create + " template " + object{aDatabase, template}.quoted()).Error
+		if err == nil || isThere(err) {
+			return nil
+		}
+		c.logger.Warn("catalog: a template database could not be copied, migrations run instead",
+			slog.String("server", row.ServerName), slog.String("template", template), slog.Any("error", err))
+	}
+	if err := db.Exec(create).Error; err != nil && !isThere(err) {
+		return err
+	}
+	return nil
+}
+
+// isThere reports whether a database exists already: an earlier try was cut off
+// while the server still worked on it.
+func isThere(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && pgErr.Code == "42P04" // duplicate_database
+}
+
+// template returns the name of the template database on the server of row, made
+// if need be, or "" if there is none.
+func (c *Catalog) template(ctx context.Context, db *gorm.DB, row *tenantRow) string {
+	if c.migrations == nil {
+		return ""
+	}
+	hash := sha256.Sum256([]byte(c.migrations.Fingerprint()))
+	name := c.templatePrefix() + hex.EncodeToString(hash[:6])
+	key := row.ServerName + "/" + name
+	if c.blanks.hasFailed(key) {
+		return ""
+	}
+	if err := c.ensureTemplate(ctx, db, row, name); err != nil {
+		if ctx.Err() == nil {
+			c.blanks.fail(key)
+		}
+		c.logger.Warn("catalog: a template database could not be made, migrations run for each tenant instead",
+			slog.String("server", row.ServerName), slog.Any("error", err))
+		return ""
+	}
+	return name
+}
+
+func (c *Catalog) templatePrefix() string { return "tenantry_" + c.identity + "_" }
+
+// ensureTemplate makes the template unless it is there. A lock on the server
+// lets one session at a time make it.
+func (c *Catalog) ensureTemplate(ctx context.Context, db *gorm.DB, row *tenantRow, name string) error {
+	template := object{aDatabase, name}
+	if _, found, err := template.find(db); err != nil || found {
+		return err
+	}
+	lock := fmt.Sprintf("advisory_lock(pg_catalog.hashtextextended('%s', 0))", name)
+	if err := run(db, "select pg_catalog.pg_"+lock); err != nil {
+		return err
+	}
+	defer func() { _ = run(db, "select pg_catalog.pg_"+strings.Replace(lock, "_lock", "_unlock", 1)) }() // the session's end unlocks, too
+	if _, found, err := template.find(db); err != nil || found {
+		return err
+	}
+	start := time.Now()
+	if err := c.makeTemplate(ctx, db, row, template); err != nil {
+		return err
+	}
+	c.logger.Info("catalog: made a template database", slog.String("server", row.ServerName), slog.String("template", name), slog.Duration("took", time.Since(start)))
+	return c.dropTemplates(db, name)
+}
+
+// makeTemplate gives the template its name last: what bears the name is complete.
+func (c *Catalog) makeTemplate(ctx context.Context, db *gorm.DB, row *tenantRow, template object) error {
+	draft := object{aDatabase, template.name + "_new"}
+	err := run(db, "drop database if exists "+draft.quoted()+" with (force)", "create database "+draft.quoted())
+	if err != nil {
+		return err
+	}
+	if err := c.fillTemplate(ctx, row, draft.name); err != nil {
+		return errors.Join(err, run(db, "drop database if exists "+draft.quoted()+" with (force)"))
+	}
+	err = draft.put(db, "tenantry "+c.identity+" template "+time.Now().UTC().Format(time.RFC3339))
+	if err != nil {
+		return err
+	}
+	return run(db,
+		"alter database "+draft.quoted()+" with is_template true allow_connections false",
+		"alter database "+draft.quoted()+" rename to "+template.quoted())
+}
+
+// fillTemplate runs the migrations without a tenant.
+func (c *Catalog) fillTemplate(ctx context.Context, row *tenantRow, database string) error {
+	s, err := c.administer(ctx, row, database)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	return s.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+		return c.migrate(tx, []string{"public"})
+	})
+}
+
+// dropTemplates drops this catalog's old templates of other migrations.
+func (c *Catalog) dropTemplates(db *gorm.DB, except string) error {
+	var names []string
+	err := db.Raw("select datname from pg_catalog.pg_database where pg_catalog.starts_with(datname, ?) and datname <> ?", c.templatePrefix(), except).Scan(&names).Error
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		old := object{aDatabase, name}
+		if !c.outdated(db, old) {
+			continue
+		}
+		if err := run(db, "alter database "+old.quoted()+" with is_template false", "drop database if exists "+old.quoted()+" with (force)"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// outdated reports whether the mark of a template says that it is old enough to
+// go.
+func (c *Catalog) outdated(db *gorm.DB, template object) bool {
+	mark, _, err := template.find(db)
+	made, ours := strings.CutPrefix(mark, "tenantry "+c.identity+" template ")
+	at, notTime := time.Parse(time.RFC3339, made)
+	return err == nil && ours && notTime == nil && time.Since(at) > templateAge
+}
