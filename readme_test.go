@@ -4,21 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/gin-gonic/gin"
-	"github.com/go-gormigrate/gormigrate/v2"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
 
+	"github.com/tenantry/tenantry/catalog"
 	"github.com/tenantry/tenantry/ginmw"
-	"github.com/tenantry/tenantry/httpmw"
 	"github.com/tenantry/tenantry/internal/pgserver/pgtest"
 	"github.com/tenantry/tenantry/migrator"
 	"github.com/tenantry/tenantry/plugin"
@@ -32,31 +31,41 @@ type Invoice struct {
 	Title string
 }
 
-func newService(ctx context.Context, db *gorm.DB, tenants ...scope.Tenant) (http.Handler, error) {
+var migrations = migrator.Migrations{{
+	ID:      "0001_invoices",
+	Migrate: func(tx *gorm.DB) error { return tx.AutoMigrate(&Invoice{}) },
+}}
+
+func newService(ctx context.Context, db *gorm.DB, tenants *catalog.Catalog) (http.Handler, error) {
 	// 1. Every statement of db now goes to the tenant of its context.
-	if err := db.Use(plugin.New(plugin.BySchema())); err != nil {
+	if err := db.Use(plugin.New(tenants.Strategy())); err != nil {
 		return nil, err
 	}
 
-	// 2. Every tenant gets its schema, and all of them the same version.
-	migrations := []*gormigrate.Migration{{
-		ID:      "0001_invoices",
-		Migrate: func(tx *gorm.DB) error { return tx.AutoMigrate(&Invoice{}) },
-	}}
-	if _, err := migrator.New(db, migrator.List(tenants), migrations).Run(ctx); err != nil {
+	// 2. All tenants get the same tables, wherever they live.
+	if _, err := migrator.New(db, tenants, migrations).Run(ctx); err != nil {
 		return nil, err
 	}
 
-	// 3. acme.myservice.com is the tenant acme.
-	tenant, err := ginmw.New(httpmw.Fixed(tenants...), ginmw.Subdomain("myservice.com"))
+	// 3. A customer signs up, and is served from the next request on.
+	r := gin.New()
+	r.POST("/signup", func(c *gin.Context) {
+		_, err := tenants.Create(c.Request.Context(), catalog.New{ID: c.PostForm("subdomain")})
+		if err != nil {
+			_ = c.AbortWithError(http.StatusConflict, err)
+			return
+		}
+		c.Status(http.StatusCreated)
+	})
+
+	// 4. acme.myservice.com is the tenant acme.
+	tenant, err := ginmw.New(tenants, ginmw.Subdomain("myservice.com"))
 	if err != nil {
 		return nil, err
 	}
-	r := gin.New()
-	r.Use(tenant)
 
-	// 4. From here on: ordinary GORM.
-	r.GET("/invoices", func(c *gin.Context) {
+	// 5. From here on: ordinary GORM.
+	r.GET("/invoices", tenant, func(c *gin.Context) {
 		var invoices []Invoice
 		if err := db.WithContext(c.Request.Context()).Find(&invoices).Error; err != nil {
 			_ = c.AbortWithError(http.StatusInternalServerError, err)
@@ -69,25 +78,27 @@ func newService(ctx context.Context, db *gorm.DB, tenants ...scope.Tenant) (http
 
 // README: end
 
+// README: begin
+
+func useFixed(ctx context.Context, db *gorm.DB, tenants ...scope.Tenant) error {
+	if err := db.Use(plugin.New(plugin.BySchema())); err != nil {
+		return err
+	}
+	_, err := migrator.New(db, migrator.List(tenants), migrations).Run(ctx)
+	return err
+}
+
+// README: end
+
 func TestMain(m *testing.M) {
 	gin.SetMode(gin.ReleaseMode)
 	os.Exit(m.Run())
 }
 
-func TestTheProgramOfTheREADME(t *testing.T) {
-	db, err := gorm.Open(postgres.Open(pgtest.Database(t)), &gorm.Config{Logger: logger.New(log.Default(), logger.Config{LogLevel: logger.Silent})})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var tenants []scope.Tenant
-	for _, id := range []string{"acme", "globex"} {
-		tenant, err := scope.Parse(id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		tenants = append(tenants, tenant)
-	}
-	service, err := newService(t.Context(), db, tenants...)
+// openAt opens dsn with GORM, to be closed with the test.
+func openAt(t *testing.T, dsn string) *gorm.DB {
+	t.Helper()
+	db, err := gorm.Open(postgres.Open(dsn), &gorm.Config{Logger: logger.Discard})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +107,43 @@ func TestTheProgramOfTheREADME(t *testing.T) {
 			t.Error("can't close the pool")
 		}
 	})
-	if err := db.WithContext(scope.With(t.Context(), tenants[0])).Create(&Invoice{Title: "anvils"}).Error; err != nil {
+	return db
+}
+
+func send(service http.Handler, method, host, path string, form url.Values) string {
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest(method, "http://"+host+path, strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	service.ServeHTTP(w, r)
+	return fmt.Sprintf("%d %s", w.Code, w.Body)
+}
+
+func TestTheProgramOfTheREADME(t *testing.T) {
+	dsn := pgtest.Database(t)
+	tenants, err := catalog.Open(t.Context(), dsn, catalog.WithMigrations(migrations))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := tenants.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	db := openAt(t, dsn)
+	service, err := newService(t.Context(), db, tenants)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ subdomain, want string }{{"acme", "201 "}, {"globex", "201 "}, {"acme", "409 "}} {
+		if got := send(service, http.MethodPost, "www.myservice.com", "/signup", url.Values{"subdomain": {c.subdomain}}); got != c.want {
+			t.Errorf("signing %s up: got %q, want %q", c.subdomain, got, c.want)
+		}
+	}
+	acme, err := scope.Parse("acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.WithContext(scope.With(t.Context(), acme)).Create(&Invoice{Title: "anvils"}).Error; err != nil {
 		t.Fatal(err)
 	}
 	for host, want := range map[string]string{
@@ -105,10 +152,7 @@ func TestTheProgramOfTheREADME(t *testing.T) {
 		"nobody.myservice.com": "404 ",
 		"myservice.com":        "400 ",
 	} {
-		w := httptest.NewRecorder()
-		r := httptest.NewRequest(http.MethodGet, "http://"+host+"/invoices", nil)
-		service.ServeHTTP(w, r)
-		if got := fmt.Sprintf("%d %s", w.Code, w.Body); !strings.HasPrefix(got, want) {
+		if got := send(service, http.MethodGet, host, "/invoices", nil); !strings.HasPrefix(got, want) {
 			t.Errorf("%s: got %q, want %q", host, got, want)
 		}
 	}
@@ -117,8 +161,22 @@ func TestTheProgramOfTheREADME(t *testing.T) {
 	}
 }
 
-// TestTheREADMEShowsThatProgram keeps the two from drifting apart.
-func TestTheREADMEShowsThatProgram(t *testing.T) {
+func TestAFixedListOfTenants(t *testing.T) {
+	db := openAt(t, pgtest.Database(t))
+	acme, err := scope.Parse("acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := useFixed(t.Context(), db, acme); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.WithContext(scope.With(t.Context(), acme)).Create(&Invoice{Title: "anvils"}).Error; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTheREADMEShowsThesePrograms keeps the two from drifting apart.
+func TestTheREADMEShowsThesePrograms(t *testing.T) {
 	source, err := os.ReadFile("readme_test.go")
 	if err != nil {
 		t.Fatal(err)
@@ -127,9 +185,14 @@ func TestTheREADMEShowsThatProgram(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, program, _ := strings.Cut(string(source), "// README: begin\n")
-	program, _, _ = strings.Cut(program, "// README: end\n")
-	if !strings.Contains(string(readme), "```go\n"+strings.TrimSpace(program)+"\n```") {
-		t.Error("README.md does not show the program between the markers of this file")
+	programs := strings.Split(string(source), "// README: begin\n\n")[1:]
+	if len(programs) != 2 {
+		t.Fatalf("found %d programs between the markers", len(programs))
+	}
+	for _, rest := range programs {
+		program, _, _ := strings.Cut(rest, "// README: end\n")
+		if !strings.Contains(string(readme), "```go\n"+strings.TrimSpace(program)+"\n```") {
+			t.Errorf("README.md does not show the program between the markers of this file:\n%s", program)
+		}
 	}
 }
