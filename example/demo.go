@@ -3,33 +3,45 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 
-	"gorm.io/gorm"
-
+	"github.com/tenantry/tenantry/catalog"
 	"github.com/tenantry/tenantry/scope"
 )
 
 // maxShown is how many lines of an answer are printed.
 const maxShown = 5
 
+// nobody is a subdomain that no customer can have.
+const nobody = "nobody"
+
 // oneMore is the body of the request that creates an invoice.
 const oneMore = `{"company":"Road Runner Ltd","lines":[{"text":"Birthday cake","quantity":1,"price_cents":4200}]}`
+
+// anotherOne is the body of a request that signs a customer up.
+const anotherOne = `{"company":"Initech","contact":"Bill Lumbergh","email":"bill@initech.example","subdomain":"initech","plan":"own"}`
 
 // demo shows on the output what each customer gets.
 type demo struct {
 	*progress
 	*visitor
-	db *gorm.DB
+	backend *backend
 }
 
 // show sends the requests and prints what came back. An answer that should have
 // been another one is an error.
 func (d *demo) show(ctx context.Context) error {
+	d.print("\nCustomers sign up on the bare domain.\n")
+	for _, in := range customers() {
+		if err := d.showSignup(ctx, in); err != nil {
+			return err
+		}
+	}
 	d.print("\nEach customer sees its own rows.\n")
 	for _, host := range []string{"acme.localhost", "globex.localhost"} {
 		for _, path := range []string{"/", "/invoices"} {
@@ -43,13 +55,41 @@ func (d *demo) show(ctx context.Context) error {
 		return err
 	}
 	d.print("\nWho names no customer gets no rows.\n")
-	if _, err := d.request(ctx, "GET", "initech.localhost", "/invoices", "", http.StatusNotFound); err != nil {
-		return err
-	}
-	if _, err := d.request(ctx, "GET", "localhost", "/invoices", "", http.StatusBadRequest); err != nil {
-		return err
+	for _, host := range []string{nobody + "." + domain, domain} {
+		if _, err := d.request(ctx, "GET", host, "/invoices", "", http.StatusNotFound); err != nil {
+			return err
+		}
 	}
 	return d.forget()
+}
+
+// showSignup signs a customer up unless an earlier run has done so, and prints
+// what it has of its own.
+func (d *demo) showSignup(ctx context.Context, in newCustomer) error {
+	id, err := scope.Parse(in.Subdomain)
+	if err != nil {
+		return err
+	}
+	if _, err := d.backend.tenants.Get(ctx, id); errors.Is(err, catalog.ErrUnknown) {
+		body, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		if _, err := d.request(ctx, "POST", domain, "/signup", string(body), http.StatusCreated); err != nil {
+			return err
+		}
+	}
+	tenant, err := d.backend.tenants.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	by, err := d.backend.signedUpBy(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	d.print("  %-6s  plan %s, signed up by %s\n", id, tenant.Labels[labelPlan], by.Contact)
+	d.print("  %-6s  schema %s in database %s, as role %s\n", id, tenant.Schema, tenant.Database, tenant.Role)
+	return seed(ctx, d.backend.db, id, d.progress)
 }
 
 // showOther creates an invoice for acme and lets globex ask for it.
@@ -78,7 +118,7 @@ func (d *demo) showOther(ctx context.Context) error {
 // forget does what code does that forgets to pass the context on.
 func (d *demo) forget() error {
 	var invoices []Invoice
-	err := d.db.Find(&invoices).Error
+	err := d.backend.db.Find(&invoices).Error
 	if !errors.Is(err, scope.ErrNone) {
 		return fmt.Errorf("db.Find without a context should end with %q, but ended with %v", scope.ErrNone, err) //nolint:errorlint // it may be nil
 	}
@@ -108,15 +148,23 @@ func (d *demo) request(ctx context.Context, method, host, path, body string, wan
 // explain says how to go on.
 func (d *demo) explain() {
 	if d.onLoopback() {
-		d.print("\nTry it in a browser:\n  %s\n  %s\n", d.url("acme.localhost", "/"), d.url("globex.localhost", "/"))
+		d.print("\nTry it in a browser:\n  %s\n  %s\n  %s\n", d.url(domain, "/"), d.url("acme.localhost", "/"), d.url("globex.localhost", "/"))
 	}
 	d.print("\nTry it with curl:\n")
-	for _, c := range []struct{ host, more string }{
-		{"acme.localhost", ""},
-		{"globex.localhost", ""},
-		{"globex.localhost", " -d '" + oneMore + "'"},
+	for _, c := range []struct{ host, path, body string }{
+		{"", "/signup", anotherOne}, // an address names no customer, as the bare domain does
+		{"initech.localhost", "/invoices", oneMore},
+		{"initech.localhost", "/invoices", ""},
+		{"acme.localhost", "/invoices", ""},
 	} {
-		d.print("  curl -H 'Host: %s' http://%s/invoices%s\n", c.host, d.addr, c.more)
+		header, data := "", ""
+		if c.host != "" {
+			header = "-H 'Host: " + c.host + "' "
+		}
+		if c.body != "" {
+			data = " -d '" + c.body + "'"
+		}
+		d.print("  curl %shttp://%s%s%s\n", header, d.addr, c.path, data)
 	}
 	d.print("\nCtrl-C stops it.\n")
 }

@@ -8,14 +8,16 @@ import (
 	"net"
 	"strings"
 
+	"github.com/tenantry/tenantry/catalog"
 	"github.com/tenantry/tenantry/internal/pgserver/dsn"
 )
 
 const usageHead = `Usage: go run ./example [flags]
 
-A small invoicing service with two customers, acme and globex, each in a
-PostgreSQL schema of its own. It starts a private PostgreSQL, shows what each
-customer gets, and serves http://acme.localhost:8080/ and
+A small invoicing service for whoever signs up, on a subdomain and in a schema or
+a database of their own. It starts a private PostgreSQL, signs up two customers,
+acme and globex, shows what each of them gets, and serves
+http://localhost:8080/ (sign-up), http://acme.localhost:8080/ and
 http://globex.localhost:8080/ until Ctrl-C.
 
 `
@@ -31,7 +33,8 @@ func (s *settings) flagSet() *flag.FlagSet {
 	set := flag.NewFlagSet("example", flag.ContinueOnError)
 	set.StringVar(&s.addr, "addr", "127.0.0.1:8080", "listen on `host:port`; port 0 takes any that is free")
 	set.StringVar(&s.dsn, "dsn", "", "use the PostgreSQL database of this `connection` string or URL instead\n"+
-		"of a private one; the schemas tenant_acme and tenant_globex are\ncreated there and stay")
+		"of a private one; what is made there, and on its server, stays. It must\n"+
+		"be an administrator's, and "+catalog.DefaultKeysVariable+" must be set")
 	set.BoolVar(&s.exit, "exit", false, "leave after the demonstration")
 	set.SetOutput(io.Discard) // errors are printed once, by main
 	return set

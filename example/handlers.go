@@ -11,6 +11,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"gorm.io/gorm"
 
+	"github.com/tenantry/tenantry/httpmw"
 	"github.com/tenantry/tenantry/scope"
 )
 
@@ -87,6 +88,8 @@ func fail(c *gin.Context, err error) {
 		status, text = wrong.status, wrong.text
 	case errors.Is(err, gorm.ErrRecordNotFound):
 		status, text = http.StatusNotFound, "no such invoice"
+	case errors.Is(err, httpmw.ErrSuspended):
+		status, text = http.StatusForbidden, "this customer is suspended: the invoices are kept, and are back when the customer is"
 	case errors.Is(err, context.Canceled):
 		text = "canceled" // the client is gone
 	default:

@@ -13,26 +13,13 @@ import (
 
 // Limits of what a client may send.
 const (
-	maxBody     = 64 << 10 // bytes
-	maxText     = 200      // characters
-	maxLines    = 100
-	maxQuantity = 1000
-	maxPrice    = 1_000_000_00 // cents
+	maxBody = 64 << 10 // bytes
+	maxText = 200      // characters
 )
 
-// newInvoice is the body of a request that creates an invoice.
-type newInvoice struct {
-	Company string    `json:"company"`
-	Lines   []newLine `json:"lines"`
-}
+const textRule = "1 to %d printable characters are needed"
 
-type newLine struct {
-	Text     string `json:"text"`
-	Quantity int64  `json:"quantity"`
-	Price    Cents  `json:"price_cents"`
-}
-
-// requestError is what the client did wrong. It may read the text.
+// requestError is why a request is refused. The client may read the text.
 type requestError struct {
 	status int
 	text   string
@@ -40,23 +27,19 @@ type requestError struct {
 
 func (e *requestError) Error() string { return e.text }
 
-// readInvoice returns the invoice in the body of r, or a *requestError.
-func readInvoice(w http.ResponseWriter, r *http.Request) (newInvoice, error) {
-	var in newInvoice
+// readJSON reads the body of r, the JSON of what, into the struct that into
+// points to. Its errors are *requestError.
+func readJSON(w http.ResponseWriter, r *http.Request, what string, into any) error {
 	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 	decoder.DisallowUnknownFields()
-	err := decoder.Decode(&in)
+	err := decoder.Decode(into)
 	if err == nil {
 		err = atEnd(decoder)
 	}
 	if err != nil {
-		return in, unreadable(err)
+		return unreadable(err, what)
 	}
-	in.trim()
-	if problems := in.problems(); len(problems) > 0 {
-		return in, &requestError{http.StatusUnprocessableEntity, strings.Join(problems, "; ")}
-	}
-	return in, nil
+	return nil
 }
 
 func atEnd(decoder *json.Decoder) error {
@@ -70,7 +53,7 @@ func atEnd(decoder *json.Decoder) error {
 	return err
 }
 
-func unreadable(err error) error {
+func unreadable(err error, what string) error {
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
 		return &requestError{http.StatusRequestEntityTooLarge, fmt.Sprintf("the body has more than %d bytes", maxBody)}
@@ -80,34 +63,24 @@ func unreadable(err error) error {
 	if errors.As(err, &kind) {
 		text = strings.TrimSpace(fmt.Sprintf("%s does not fit %s", kind.Value, kind.Field))
 	}
-	return &requestError{http.StatusBadRequest, "the body is not the JSON of an invoice: " + text}
+	return &requestError{http.StatusBadRequest, "the body is not the JSON of " + what + ": " + text}
 }
 
-func (in *newInvoice) trim() {
-	in.Company = strings.TrimSpace(in.Company)
-	for i := range in.Lines {
-		in.Lines[i].Text = strings.TrimSpace(in.Lines[i].Text)
+// problems are what is wrong with the values of a request, field by field.
+type problems []string
+
+// add adds the rule that a field breaks, unless all is well with it.
+func (p *problems) add(field string, ok bool, rule string, args ...any) {
+	if !ok {
+		*p = append(*p, field+": "+fmt.Sprintf(rule, args...))
 	}
 }
 
-// problems returns what is wrong with the values, or nothing.
-func (in *newInvoice) problems() []string {
-	var list []string
-	add := func(field string, ok bool, rule string, args ...any) {
-		if !ok {
-			list = append(list, field+": "+fmt.Sprintf(rule, args...))
-		}
+func (p problems) err() error {
+	if len(p) == 0 {
+		return nil
 	}
-	const textRule = "1 to %d printable characters are needed"
-	add("company", isText(in.Company), textRule, maxText)
-	add("lines", len(in.Lines) >= 1 && len(in.Lines) <= maxLines, "1 to %d are needed", maxLines)
-	for i, l := range in.Lines[:min(len(in.Lines), maxLines)] {
-		line := fmt.Sprintf("lines[%d].", i)
-		add(line+"text", isText(l.Text), textRule, maxText)
-		add(line+"quantity", l.Quantity >= 1 && l.Quantity <= maxQuantity, "1 to %d is needed", maxQuantity)
-		add(line+"price_cents", l.Price >= 1 && l.Price <= maxPrice, "1 to %d is needed", maxPrice)
-	}
-	return list
+	return &requestError{http.StatusUnprocessableEntity, strings.Join(p, "; ")}
 }
 
 // isText also keeps out NUL, which PostgreSQL refuses.

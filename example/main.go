@@ -1,13 +1,14 @@
-// Command example is a small invoicing service with two customers, acme and
-// globex, each on a subdomain and in a PostgreSQL schema of its own.
+// Command example is a small invoicing service for whoever signs up: a customer
+// picks a subdomain and a plan, gets a PostgreSQL schema or a database of its own,
+// and is served on that subdomain from the next request on.
 //
 //	go run ./example
 //
-// It starts a private PostgreSQL, migrates both customers, sends itself a few
-// requests to show what each of them gets, and serves until Ctrl-C.
+// It starts a private PostgreSQL, signs two customers up, acme and globex, sends
+// itself a few requests to show what each of them gets, and serves until Ctrl-C.
 //
-// To see how a service uses tenantry, read database.go, migrations.go,
-// routes.go and handlers.go, in this order.
+// To see how a service uses tenantry, read backend.go, migrations.go, prepare.go,
+// routes.go, signup.go and handlers.go, in this order.
 package main
 
 import (
@@ -15,12 +16,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
 )
 
 func main() {
+	slog.SetLogLoggerLevel(slog.LevelWarn) // the rest would run into the demonstration
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	os.Exit(report(run(ctx, os.Args[1:], os.Stdout), os.Stderr))

@@ -3,18 +3,36 @@ package main
 import (
 	"time"
 
-	"github.com/go-gormigrate/gormigrate/v2"
 	"gorm.io/gorm"
+
+	"github.com/tenantry/tenantry/migrator"
 )
 
-// migrations returns what every customer's schema goes through. They have
-// structs of their own, which stay as they are when the models change.
-func migrations() []*gormigrate.Migration {
-	return []*gormigrate.Migration{
+// migrations returns what every customer's schema goes through, when it is made
+// and with each new version of the service. They have structs of their own, which
+// stay as they are when the models change.
+func migrations() migrator.Migrations {
+	return migrator.Migrations{
 		{ID: "0001_companies", Migrate: createCompanies},
 		{ID: "0002_invoices", Migrate: createInvoices},
 		{ID: "0003_line_quantity", Migrate: addQuantity},
 	}
+}
+
+// sharedMigrations returns those of the tables that belong to no customer.
+func sharedMigrations() migrator.Migrations {
+	return migrator.Migrations{{ID: "0001_signups", Migrate: createSignups}}
+}
+
+func createSignups(tx *gorm.DB) error {
+	type signup struct {
+		ID        int64
+		Company   string    `gorm:"not null"`
+		Contact   string    `gorm:"not null"`
+		Email     string    `gorm:"not null"`
+		CreatedAt time.Time `gorm:"not null"`
+	}
+	return tx.AutoMigrate(&signup{})
 }
 
 func createCompanies(tx *gorm.DB) error {

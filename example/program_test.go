@@ -9,10 +9,11 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/tenantry/tenantry/catalog"
 	example "github.com/tenantry/tenantry/example"
 	"github.com/tenantry/tenantry/internal/pgserver"
-	"github.com/tenantry/tenantry/internal/pgserver/pgtest"
 )
 
 // program is the example while it serves.
@@ -69,19 +70,27 @@ func (p *program) stop() error {
 // do sends a request to a customer's subdomain.
 func (p *program) do(t *testing.T, method, tenant, path, body string) (status int, answer string) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, "http://"+p.addr+path, strings.NewReader(body))
+	return p.ask(t, method, tenant+".localhost", path, body)
+}
+
+// ask sends a request to a host. It may be called from any goroutine.
+func (p *program) ask(t *testing.T, method, host, path, body string) (status int, answer string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(context.Background(), method, "http://"+p.addr+path, strings.NewReader(body))
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
+		return 0, ""
 	}
-	r.Host = tenant + ".localhost"
+	r.Host = host
 	response, err := http.DefaultClient.Do(r)
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
+		return 0, ""
 	}
 	defer response.Body.Close()
 	content, err := io.ReadAll(response.Body)
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
 	}
 	return response.StatusCode, string(content)
 }
@@ -94,13 +103,15 @@ func runOnce(t *testing.T, args ...string) (string, error) {
 	return out.String(), err
 }
 
-// shielded keeps the program's own choice of a server, except that it gets a
-// database of its own where the environment names a server.
+// shielded keeps the program's own choice of a server and of keys, except that it
+// gets a database of its own where the environment names a server.
 func shielded(t *testing.T) {
 	t.Helper()
 	if os.Getenv(pgserver.EnvDSN) != "" {
-		t.Setenv(pgserver.EnvDSN, pgtest.Database(t))
+		t.Setenv(pgserver.EnvDSN, database(t))
+		return
 	}
+	t.Setenv(catalog.DefaultKeysVariable, "")
 }
 
 // serverStep returns what the program prints when it has found PostgreSQL's
@@ -110,6 +121,21 @@ func serverStep() string {
 		return "using the PostgreSQL server"
 	}
 	return "starting PostgreSQL "
+}
+
+// until waits for a condition.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(30 * time.Second)
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatalf("still not: %s", what)
+		}
+	}
 }
 
 func mustContain(t *testing.T, text string, parts ...string) {

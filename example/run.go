@@ -8,9 +8,7 @@ import (
 	"io"
 	"net"
 
-	"gorm.io/gorm"
-
-	"github.com/tenantry/tenantry/migrator"
+	"github.com/tenantry/tenantry/catalog"
 )
 
 // errInterrupted says that the program was stopped before it had shown all.
@@ -27,8 +25,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	keys, err := s.keys()
+	if err != nil {
+		return err
+	}
 	p := newProgress(out)
-	if err := s.listenAndServe(ctx, p); err != nil {
+	if err := s.listenAndServe(ctx, keys, p); err != nil {
 		return err
 	}
 	p.say("stopped")
@@ -36,7 +38,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 }
 
 // listenAndServe listens first: a port that is taken shows at once.
-func (s *settings) listenAndServe(ctx context.Context, p *progress) (err error) {
+func (s *settings) listenAndServe(ctx context.Context, keys catalog.Keys, p *progress) (err error) {
 	listener, err := listen(ctx, s.addr)
 	if err != nil {
 		return interrupted(ctx, err)
@@ -47,32 +49,25 @@ func (s *settings) listenAndServe(ctx context.Context, p *progress) (err error) 
 		return interrupted(ctx, err)
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	db, closeDB, err := open(ctx, connection)
+	b, err := open(ctx, connection, keys)
 	if err != nil {
 		return interrupted(ctx, err)
 	}
-	defer func() { err = errors.Join(err, closeDB()) }()
-	return interrupted(ctx, s.serveFrom(ctx, db, listener, p))
+	defer func() { err = errors.Join(err, b.close()) }()
+	return interrupted(ctx, s.serveFrom(ctx, b, listener, p))
 }
 
-// serveFrom prepares both customers and serves them.
-func (s *settings) serveFrom(ctx context.Context, db *gorm.DB, l net.Listener, p *progress) error {
-	tenants, err := customers()
-	if err != nil {
+// serveFrom serves from b, and shows what it does.
+func (s *settings) serveFrom(ctx context.Context, b *backend, l net.Listener, p *progress) error {
+	if err := b.prepare(ctx, p); err != nil {
 		return err
 	}
-	if err := migrate(ctx, db, tenants, p); err != nil {
-		return err
-	}
-	if err := seed(ctx, db, tenants, p); err != nil {
-		return err
-	}
-	router, err := newRouter(db, tenants)
+	router, err := newRouter(b)
 	if err != nil {
 		return err
 	}
 	return serve(ctx, l, router, func(ctx context.Context) error {
-		d := &demo{progress: p, visitor: visit(l.Addr()), db: db}
+		d := &demo{progress: p, visitor: visit(l.Addr()), backend: b}
 		defer d.close()
 		p.say("serving on http://%s", d.addr)
 		if err := d.show(ctx); err != nil || s.exit {
@@ -83,17 +78,6 @@ func (s *settings) serveFrom(ctx context.Context, db *gorm.DB, l net.Listener, p
 		p.say("stopping")
 		return nil
 	})
-}
-
-func migrate(ctx context.Context, db *gorm.DB, tenants migrator.List, p *progress) error {
-	p.say("migrating the customers")
-	report, err := migrator.New(db, tenants, migrations()).Run(ctx)
-	for _, r := range report.Results {
-		if r.Err == nil {
-			p.say("  %-6s  schema tenant_%s, %d migrations applied", r.Tenant, r.Tenant, len(r.Applied))
-		}
-	}
-	return err
 }
 
 // interrupted replaces an error that only says that ctx was cancelled. Of a

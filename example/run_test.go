@@ -9,9 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tenantry/tenantry/catalog"
 	example "github.com/tenantry/tenantry/example"
 	"github.com/tenantry/tenantry/internal/pgserver/dsn"
-	"github.com/tenantry/tenantry/internal/pgserver/pgtest"
 )
 
 func TestItStartsItsOwnPostgreSQLAndShowsWhatEachCustomerGets(t *testing.T) {
@@ -22,15 +22,19 @@ func TestItStartsItsOwnPostgreSQLAndShowsWhatEachCustomerGets(t *testing.T) {
 	}
 	mustContain(t, out,
 		"starting a private PostgreSQL",
-		"schema tenant_acme, 3 migrations applied",
-		"schema tenant_globex, 3 migrations applied",
+		`201  {"url":"http://acme.localhost:`,
+		"acme    plan shared, signed up by Wile E. Coyote",
+		"acme    schema acme_",
+		"as role acme_",
+		"globex  plan own, signed up by Hank Scorpio",
+		"globex  schema public in database globex_",
 		"acme: 3 invoices, 781.50 in all",
 		"globex: 2 invoices, 250239.60 in all",
 		"#1   Coyote Enterprises",
 		"#1   Springfield Power",
 		`404  {"error":"no such invoice"}`,
 		`404  {"error":"unknown tenant"}`,
-		`400  {"error":"no tenant named"}`,
+		`404  {"error":"no such page"}`,
 		"tenantry: no tenant in context",
 		"stopped",
 	)
@@ -41,27 +45,29 @@ func TestItStartsItsOwnPostgreSQLAndShowsWhatEachCustomerGets(t *testing.T) {
 
 func TestTheSecondRunOnADatabaseFindsWhatTheFirstLeft(t *testing.T) {
 	t.Parallel()
-	database := pgtest.Database(t)
+	dsn := database(t)
 	for _, want := range [][]string{
-		{"3 migrations applied", "to begin with", "acme: 3 invoices", "globex: 2 invoices"},
-		{"0 migrations applied", "acme: 4 invoices", "globex: 2 invoices"},
+		{"POST  http://localhost:", "to begin with", "acme: 3 invoices", "globex: 2 invoices"},
+		{"acme    0 migrations applied", "globex  0 migrations applied", "acme: 4 invoices", "globex: 2 invoices"},
 	} {
-		out, err := runOnce(t, "-dsn", database)
+		out, err := runOnce(t, "-dsn", dsn)
 		if err != nil {
 			t.Fatalf("%v after:\n%s", err, out)
 		}
-		mustContain(t, out, append(want, "the schemas tenant_acme and tenant_globex stay there")...)
+		mustContain(t, out, append(want, "what customers get there stays")...)
 	}
 }
 
 func TestItSaysHowToGoOnAndServesUntilItsContextEnds(t *testing.T) {
 	t.Parallel()
-	p := start(t, pgtest.Database(t))
+	p := start(t, database(t))
 	_, port, err := net.SplitHostPort(p.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	mustContain(t, p.output,
+		"  http://localhost:"+port+"/\n",
+		"  curl http://"+p.addr+"/signup -d '{",
 		"  http://acme.localhost:"+port+"/\n",
 		"  http://globex.localhost:"+port+"/\n",
 		"  curl -H 'Host: acme.localhost' http://"+p.addr+"/invoices\n",
@@ -111,10 +117,10 @@ func (s stopAt) Write(p []byte) (int, error) {
 
 func TestItCanBeInterruptedAtEveryStep(t *testing.T) {
 	t.Parallel()
-	for _, text := range []string{"using database", "migrating", "to begin with", "serving on", "Who names"} {
+	for _, text := range []string{"using database", "repairing", "migrating", "to begin with", "serving on", "sign up on", "signed up by", "Who names"} {
 		t.Run(text, func(t *testing.T) {
 			t.Parallel()
-			mustBeInterrupted(t, text, "-dsn", pgtest.Database(t))
+			mustBeInterrupted(t, text, "-dsn", database(t))
 		})
 	}
 }
@@ -137,7 +143,7 @@ func mustBeInterrupted(t *testing.T, text string, args ...string) {
 func TestNoOutputAndNoErrorHoldsThePassword(t *testing.T) {
 	t.Parallel()
 	const password = "s3cret-word"
-	there, err := dsn.Parse(pgtest.Database(t))
+	there, err := dsn.Parse(database(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,6 +167,26 @@ func TestNoOutputAndNoErrorHoldsThePassword(t *testing.T) {
 			example.Report(err, &out)
 			if strings.Contains(out.String(), password) {
 				t.Errorf("the password is in:\n%s", out.String())
+			}
+		})
+	}
+}
+
+func TestKeysAreAskedForBeforeAnythingIsDone(t *testing.T) {
+	for name, c := range map[string]struct{ keys, want string }{
+		"none":  {"", `export TENANTRY_KEYS="k1:$(openssl rand -base64 32)"`},
+		"wrong": {"k1:s3cret-word", "key 1 of TENANTRY_KEYS"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(catalog.DefaultKeysVariable, c.keys)
+			var out strings.Builder
+			err := example.Run(t.Context(), []string{"-dsn", "postgres://nobody@127.0.0.1:1/none"}, &out)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			mustContain(t, err.Error(), c.want)
+			if out.String() != "" || strings.Contains(err.Error(), "s3cret") {
+				t.Errorf("got %v after: %s", err, out.String())
 			}
 		})
 	}

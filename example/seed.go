@@ -5,35 +5,36 @@ import (
 
 	"gorm.io/gorm"
 
-	"github.com/tenantry/tenantry/migrator"
 	"github.com/tenantry/tenantry/scope"
 )
 
-// seed gives each customer that has no invoices its first ones.
-func seed(ctx context.Context, db *gorm.DB, tenants migrator.List, p *progress) error {
-	for _, t := range tenants {
-		err := db.WithContext(scope.With(ctx, t)).Transaction(func(tx *gorm.DB) error {
-			return seedOne(tx, t, p)
-		})
-		if err != nil {
-			return &scope.TenantError{Op: "add the first invoices", Tenant: t, Err: err}
-		}
+// customers returns who signs up in the demonstration.
+func customers() []newCustomer {
+	return []newCustomer{
+		{"Acme Corp", "Wile E. Coyote", "wile@acme.example", "acme", planShared},
+		{"Globex", "Hank Scorpio", "hank@globex.example", "globex", planOwn},
 	}
-	return nil
 }
 
-func seedOne(tx *gorm.DB, t scope.Tenant, p *progress) error {
-	there, err := summarize(tx)
-	if err != nil || there.Invoices > 0 {
-		return err
-	}
-	first := firstInvoices(t.String())
-	for _, in := range first {
-		if _, err := create(tx, in); err != nil {
+// seed gives a customer that has no invoices its first ones.
+func seed(ctx context.Context, db *gorm.DB, t scope.Tenant, p *progress) error {
+	err := db.WithContext(scope.With(ctx, t)).Transaction(func(tx *gorm.DB) error {
+		there, err := summarize(tx)
+		if err != nil || there.Invoices > 0 {
 			return err
 		}
+		first := firstInvoices(t.String())
+		for _, in := range first {
+			if _, err := create(tx, in); err != nil {
+				return err
+			}
+		}
+		p.print("  %-6s  %d invoices added to begin with\n", t, len(first))
+		return nil
+	})
+	if err != nil {
+		return &scope.TenantError{Op: "add the first invoices", Tenant: t, Err: err}
 	}
-	p.say("  %-6s  %d invoices added to begin with", t, len(first))
 	return nil
 }
 

@@ -11,8 +11,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// shutdownLimit is how long requests may take to their end when the server stops.
-const shutdownLimit = 5 * time.Second
+// shutdownLimit is how long requests may take to their end when the server stops:
+// a sign-up takes the longest.
+const shutdownLimit = signupLimit + 2*time.Second
 
 func listen(ctx context.Context, addr string) (net.Listener, error) {
 	var config net.ListenConfig

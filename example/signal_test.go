@@ -4,12 +4,15 @@ package main_test
 
 import (
 	"bufio"
+	"crypto/rand"
+	"encoding/base64"
 	"os"
 	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/tenantry/tenantry/catalog"
 	example "github.com/tenantry/tenantry/example"
 )
 
@@ -21,6 +24,9 @@ func TestMain(m *testing.M) {
 		os.Args = []string{"example", "-addr", "127.0.0.1:0"}
 		example.Main()
 	}
+	secret := make([]byte, 32)
+	_, _ = rand.Read(secret) // never fails
+	_ = os.Setenv(catalog.DefaultKeysVariable, "test:"+base64.StdEncoding.EncodeToString(secret))
 	os.Exit(m.Run())
 }
 

@@ -21,7 +21,7 @@ type visitor struct {
 func visit(addr net.Addr) *visitor {
 	v := &visitor{addr: reachable(addr)}
 	v.client = &http.Client{
-		Timeout:   15 * time.Second,
+		Timeout:   30 * time.Second,                     // for a sign-up
 		Transport: &http.Transport{DialContext: v.dial}, // and no proxy
 	}
 	return v
