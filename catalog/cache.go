@@ -15,6 +15,9 @@ const (
 	// unknownLimit is how many of them are remembered: a scan of random names must
 	// not grow memory.
 	unknownLimit = 4096
+	// brokenTTL is how long a tenant that can't be placed stays so without another
+	// look: a key may have been missing for a moment.
+	brokenTTL = time.Second
 	// sweepAfter is how long after its time a record is still kept.
 	sweepAfter = time.Hour
 )
@@ -162,6 +165,8 @@ func (c *cache) store(b *batch) {
 		r := b.found[ref]
 		switch {
 		case c.stale.all:
+		case r != nil && r.err != nil && !c.stale.tenants[r.tenant]:
+			c.keep(r, now.Add(min(c.ttl, brokenTTL)))
 		case r != nil && !c.stale.tenants[r.tenant]:
 			c.keep(r, now.Add(c.ttl))
 		case r == nil && !c.stale.any:

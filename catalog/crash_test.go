@@ -40,6 +40,7 @@ type crash struct {
 	Roles  bool
 	Tenant catalog.New
 	Drop   bool   // drop the tenant; otherwise make it
+	Fail   bool   // the migrations of this process fail
 	Step   string // the message of the step
 }
 
@@ -80,7 +81,7 @@ func (c crash) options(h slog.Handler) ([]catalog.Option, error) {
 	log := slog.New(h)
 	opts := []catalog.Option{
 		catalog.WithLogger(log), catalog.WithKeys(catalog.FixedKeys{key}),
-		catalog.WithMigrations(loggedMigrations(log)),
+		catalog.WithMigrations(loggedMigrations(log, c.Fail)),
 	}
 	if c.Roles {
 		opts = append(opts, catalog.WithRoles())
@@ -88,9 +89,11 @@ func (c crash) options(h slog.Handler) ([]catalog.Option, error) {
 	return opts, err
 }
 
+var errFail = errors.New("the migration was told to fail")
+
 // loggedMigrations tell when they run, once with the tenant's table and once
 // without one: for a template.
-func loggedMigrations(log *slog.Logger) migrator.Migrations {
+func loggedMigrations(log *slog.Logger, fail bool) migrator.Migrations {
 	m := migrations()
 	return append(m[:0:0], &gormigrate.Migration{ID: m[0].ID, Migrate: func(tx *gorm.DB) error {
 		if err := m[0].Migrate(tx); err != nil {
@@ -100,6 +103,9 @@ func loggedMigrations(log *slog.Logger) migrator.Migrations {
 			log.Debug("test: the template's tables are made")
 		} else {
 			log.Debug("test: the tenant's tables are made")
+		}
+		if fail {
+			return errFail
 		}
 		return nil
 	}})
@@ -126,8 +132,8 @@ func (c crash) work(ctx context.Context, h slog.Handler) error {
 	return errors.Join(err, tenants.Close())
 }
 
-// run runs the work in a process that dies at the step.
-func (c crash) run(t *testing.T) {
+// run runs the work in a process that dies at the step, or is killed meanwhile.
+func (c crash) run(t *testing.T, meanwhile func(*os.Process)) {
 	t.Helper()
 	text, err := json.Marshal(c)
 	if err != nil {
@@ -137,7 +143,11 @@ func (c crash) run(t *testing.T) {
 	cmd.Env = append(os.Environ(), envCrash+"="+string(text))
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = io.Discard, &out
-	err = cmd.Run()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	meanwhile(cmd.Process)
+	err = cmd.Wait()
 	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !status.Signaled() || status.Signal() != syscall.SIGKILL {
 		t.Fatalf("the process was not killed at %q: %v, %s", c.Step, err, &out)
 	}
@@ -178,7 +188,7 @@ func (c crash) steps(t *testing.T) []string {
 		create(t, tenants, c.Tenant)
 	}
 	var j journal
-	if err := c.work(t.Context(), &j); err != nil {
+	if err := c.work(t.Context(), &j); c.Fail != errors.Is(err, errFail) || !c.Fail && err != nil {
 		t.Fatal(err)
 	}
 	steps := j.all()
@@ -193,13 +203,15 @@ func (c crash) steps(t *testing.T) []string {
 // step of the making and of the dropping of a tenant.
 func TestAKilledProcessLeavesWhatCanBeRepairedOrDropped(t *testing.T) {
 	t.Parallel()
-	for _, drop := range []bool{false, true} {
-		for name, c := range (crash{Drop: drop}).kinds() {
-			t.Run(map[bool]string{false: "make a ", true: "drop a "}[drop]+name, func(t *testing.T) {
+	for op, work := range map[string]crash{"make": {}, "fail to make": {Fail: true}, "drop": {Drop: true}} {
+		for name, c := range work.kinds() {
+			t.Run(op+" a "+name, func(t *testing.T) {
 				t.Parallel()
-				for _, c.Step = range c.steps(t) {
-					t.Run(c.Step+" then repair", func(t *testing.T) { t.Parallel(); c.killAndRepair(t) })
-					t.Run(c.Step+" then drop", func(t *testing.T) { t.Parallel(); c.killAndDrop(t) })
+				for _, step := range c.steps(t) {
+					at := c
+					at.Step = step
+					t.Run(step+" then repair", func(t *testing.T) { t.Parallel(); at.killAndRepair(t) })
+					t.Run(step+" then drop", func(t *testing.T) { t.Parallel(); at.killAndDrop(t) })
 				}
 			})
 		}
@@ -214,13 +226,20 @@ func (c crash) kill(t *testing.T) (*catalog.Catalog, *pgxpool.Pool) {
 		create(t, tenants, c.Tenant)
 		works(t, use(t, c.DSN, tenants, nil), c.Tenant.ID)
 	}
-	c.run(t)
+	c.run(t, func(*os.Process) {})
+	c.Fail = false
 	return c.open(t, slog.DiscardHandler), admin(t, c.DSN)
 }
 
 func (c crash) killAndRepair(t *testing.T) {
 	c = c.anew(t)
 	tenants, pool := c.kill(t)
+	c.repair(t, tenants, pool)
+}
+
+// repair repairs the tenant and checks that it works or is gone.
+func (c crash) repair(t *testing.T, tenants *catalog.Catalog, pool *pgxpool.Pool) {
+	t.Helper()
 	// The server sees the end of the process when it is done with its statement.
 	eventually(t, "the tenant is repaired", func() bool {
 		if err := tenants.Repair(t.Context()); err != nil {
@@ -244,6 +263,12 @@ func (c crash) killAndRepair(t *testing.T) {
 func (c crash) killAndDrop(t *testing.T) {
 	c = c.anew(t)
 	tenants, pool := c.kill(t)
+	c.drop(t, tenants, pool)
+}
+
+// drop drops the tenant and checks that nothing is left of it.
+func (c crash) drop(t *testing.T, tenants *catalog.Catalog, pool *pgxpool.Pool) {
+	t.Helper()
 	eventually(t, "the tenant can be dropped", func() bool {
 		err := tenants.Drop(t.Context(), parse(t, c.Tenant.ID), c.Tenant.ID)
 		if err != nil && !errors.Is(err, catalog.ErrBusy) && !errors.Is(err, catalog.ErrUnknown) {
@@ -259,5 +284,46 @@ func (c crash) killAndDrop(t *testing.T) {
 	}
 	if n := one[int](t, pool, "select count(*)::int from tenantry.databases where kind = 'database'"); n > 0 {
 		t.Errorf("the master knows %d databases", n)
+	}
+}
+
+// TestAProcessIsKilledWhileTheServerWorks: the server goes on with the statement,
+// and its end comes upon the repair.
+func TestAProcessIsKilledWhileTheServerWorks(t *testing.T) {
+	t.Parallel()
+	for statement, drop := range map[string]bool{"create database": false, "drop database": true} {
+		for round := range 6 {
+			t.Run(fmt.Sprintf("%s %d", statement, round), func(t *testing.T) {
+				t.Parallel()
+				c := crash{Drop: drop, Step: "none"}.anew(t)
+				c.Tenant.Kind = catalog.OwnDatabase
+				tenants, pool := c.open(t, slog.DiscardHandler), admin(t, c.DSN)
+				first := create(t, tenants, ownDatabase(unique("template")))
+				if err := tenants.Drop(t.Context(), first.ID, first.ID.String()); err != nil {
+					t.Fatal(err)
+				}
+				if drop {
+					create(t, tenants, c.Tenant)
+				}
+				c.run(t, func(p *os.Process) {
+					eventually(t, "the server works on: "+statement, func() bool {
+						return one[bool](t, pool, "select exists (select from pg_stat_activity where starts_with(query, $1) and state = 'active')", statement+` "`+c.Tenant.ID)
+					})
+					if err := p.Kill(); err != nil {
+						t.Error(err)
+					}
+				})
+				if round%2 == 0 {
+					c.repair(t, tenants, pool)
+					return
+				}
+				c.drop(t, tenants, pool)
+				// The server lets go of the statement when it is done.
+				eventually(t, "the server is done", func() bool {
+					return !one[bool](t, pool, "select exists (select from pg_stat_activity where starts_with(query, $1) and pid <> pg_backend_pid())", statement+` "`+c.Tenant.ID)
+				})
+				mustMatch(t, tenants, pool, c.Tenant.ID)
+			})
+		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"gorm.io/gorm"
@@ -101,7 +103,7 @@ func (c *Catalog) serverFor(ctx context.Context, tx *gorm.DB, n New) (row server
 		}
 	}
 	if err == nil {
-		err = fmt.Errorf("%w: server %q, which was chosen", ErrUnknown, name)
+		err = fmt.Errorf("%w server %q, which was chosen", ErrUnknown, name)
 	}
 	return row, err
 }
@@ -124,7 +126,11 @@ func (c *Catalog) chooseServer(ctx context.Context, n New, servers []Server) (st
 	case n.Server != "":
 		return n.Server, nil
 	}
-	return c.choose(ctx, n, open)
+	name, err := c.choose(ctx, n, open)
+	if err == nil && !slices.ContainsFunc(open, func(s Server) bool { return s.Name == name }) {
+		err = fmt.Errorf("server %q was chosen, which is not one of those with room", name)
+	}
+	return name, err
 }
 
 // provision makes what the row says and makes the tenant active. The caller is
@@ -136,7 +142,10 @@ func (c *Catalog) provision(ctx context.Context, row *tenantRow) (Tenant, error)
 		err = c.activate(ctx, row)
 	}
 	if err != nil {
-		return Tenant{}, c.giveUp(ctx, row, err)
+		err = c.giveUp(ctx, row, err)
+	}
+	if err != nil {
+		return Tenant{}, err
 	}
 	c.step(row, "active")
 	return c.Get(ctx, row.id())
@@ -160,17 +169,26 @@ func (c *Catalog) move(ctx context.Context, row *tenantRow, from State, changes 
 
 // giveUp writes down why the tenant could not be made, undoes what was made, and
 // returns the error of the call. If it can't be written down, nothing is undone:
-// the tenant may have become active in spite of the error. Repair will see.
+// the tenant may have become active in spite of the error, and Repair will see. If
+// it turns out that it has, because only the answer to the last step was lost, the
+// error is none.
 func (c *Catalog) giveUp(ctx context.Context, row *tenantRow, cause error) error {
+	if ended := context.Cause(ctx); ended != nil && !errors.Is(cause, ended) {
+		cause = errors.Join(ended, cause) // database/sql only says that the transaction is over
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
 	defer cancel()
-	failed, err := c.move(ctx, row, Provisioning, map[string]any{"state": Failed, "failure": cause.Error()})
+	failed, err := c.move(ctx, row, Provisioning, map[string]any{"state": Failed, "failure": storable(cause)})
 	switch {
 	case err != nil:
 		cause = errors.Join(cause, fmt.Errorf("and that could not be written down: %w", err))
 	case failed:
 		c.step(row, "failed")
 		cause = errors.Join(cause, c.undo(ctx, row, cause))
+	default:
+		if now, err := c.row(ctx, row.id()); err == nil && now.State == Active {
+			return nil
+		}
 	}
 	return &scope.TenantError{Op: "create", Tenant: row.id(), Err: cause}
 }
@@ -184,8 +202,14 @@ func (c *Catalog) undo(ctx context.Context, row *tenantRow, cause error) error {
 	}
 	err = fmt.Errorf("and what was made could not be undone: %w", err)
 	c.logger.Warn("catalog: a failed tenant has left something behind: repair or drop it", slog.String("tenant", row.ID), slog.Any("error", err))
-	_, noted := c.move(ctx, row, Failed, map[string]any{"failure": errors.Join(cause, err).Error()})
+	_, noted := c.move(ctx, row, Failed, map[string]any{"failure": storable(errors.Join(cause, err))})
 	return errors.Join(err, noted)
+}
+
+// storable returns the text of err as PostgreSQL can store it: a panic of a
+// migration may hold anything.
+func storable(err error) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(err.Error(), "?"), "\x00", "?")
 }
 
 // step tells, at debug level, how far the work on a tenant is.

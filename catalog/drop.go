@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"fmt"
+	"log/slog"
 
 	"gorm.io/gorm"
 
@@ -36,7 +37,11 @@ func (c *Catalog) drop(ctx context.Context, row *tenantRow) error {
 	if err := c.mayDrop(ctx, row); err != nil {
 		return &scope.TenantError{Op: "drop", Tenant: row.id(), Err: err}
 	}
-	if _, err := c.move(ctx, row, row.State, map[string]any{"state": Deleting}); err != nil {
+	moved, err := c.move(ctx, row, row.State, map[string]any{"state": Deleting})
+	if err == nil && !moved {
+		err = ErrBusy // it was suspended or resumed meanwhile
+	}
+	if err != nil {
 		return &scope.TenantError{Op: "drop", Tenant: row.id(), Err: err}
 	}
 	c.step(row, "deleting")
@@ -48,6 +53,11 @@ func (c *Catalog) drop(ctx context.Context, row *tenantRow) error {
 		return &scope.TenantError{Op: "drop", Tenant: row.id(), Err: err}
 	}
 	c.step(row, "dropped")
+	if row.Kind == OwnDatabase {
+		if err := c.dropLastTemplate(ctx, row); err != nil {
+			c.logger.Warn("catalog: a template database that nobody needs is left", slog.String("server", row.ServerName), slog.Any("error", err))
+		}
+	}
 	return nil
 }
 
@@ -65,11 +75,13 @@ func (c *Catalog) mayDrop(ctx context.Context, row *tenantRow) error {
 	if row.Kind == OwnDatabase {
 		place = object{aDatabase, row.Database}
 	}
-	db := s.db.WithContext(ctx)
-	if _, err = c.mine(db, row, place); err == nil && row.Role != nil {
-		_, err = c.mine(db, row, object{aRole, row.role()})
-	}
-	return err
+	return s.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+		_, err := c.mine(tx, row, place)
+		if err == nil && row.Role != nil {
+			_, err = c.mine(tx, row, object{aRole, row.role()})
+		}
+		return err
+	})
 }
 
 // erase deletes the tenant's row, and with it the hosts.

@@ -11,11 +11,11 @@ import (
 var (
 	// ErrUnknown says that there is no such tenant or server. It matches
 	// httpmw.ErrUnknown.
-	ErrUnknown = fmt.Errorf("catalog: %w", httpmw.ErrUnknown)
+	ErrUnknown error = &alias{"catalog: unknown", httpmw.ErrUnknown}
 
 	// ErrSuspended says that the tenant is suspended. It matches
 	// httpmw.ErrSuspended.
-	ErrSuspended = fmt.Errorf("catalog: %w", httpmw.ErrSuspended)
+	ErrSuspended error = &alias{"catalog: the tenant is suspended", httpmw.ErrSuspended}
 
 	// ErrInvalid says that an input has a form that can't be accepted.
 	ErrInvalid = errors.New("catalog: invalid")
@@ -43,6 +43,15 @@ var (
 
 	errClosed = errors.New("catalog: closed")
 )
+
+// alias is an error of this package that matches one of httpmw's.
+type alias struct {
+	text string
+	of   error
+}
+
+func (a *alias) Error() string { return a.text }
+func (a *alias) Unwrap() error { return a.of }
 
 // InputError says which input was refused and why.
 type InputError struct {

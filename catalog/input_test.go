@@ -55,7 +55,7 @@ func TestCreateRefusesWhatHasAnotherForm(t *testing.T) {
 		"an empty host":         {"hosts", catalog.New{ID: "acme", Hosts: []string{""}}},
 		"a host twice":          {"hosts", catalog.New{ID: "acme", Hosts: []string{"acme", "ACME."}}},
 		"101 hosts":             {"hosts", catalog.New{ID: "acme", Hosts: hosts(101)}},
-		"an id that is no host": {"hosts", catalog.New{ID: "a_b"}},
+		"an id that is no host": {"hosts", catalog.New{ID: "a_"}},
 		"33 labels":             {"labels", catalog.New{ID: "acme", Labels: labels(33)}},
 		"an empty label":        {"labels", catalog.New{ID: "acme", Labels: map[string]string{"": "a"}}},
 		"a long label":          {"labels", catalog.New{ID: "acme", Labels: map[string]string{text + "a": "a"}}},
@@ -99,6 +99,18 @@ func TestCreateTakesWhatIsJustWithinTheLimits(t *testing.T) {
 			t.Errorf("got labels %q", tenant.Labels)
 		}
 	}
+}
+
+func TestTheDefaultHostIsTheID(t *testing.T) {
+	t.Parallel()
+	c, _, _ := service(t, catalog.WithMigrations(noMigrations{}))
+	for id, want := range map[string]string{"acme": "acme", "a_b": "a-b"} { // no host has a '_'
+		if tenant := create(t, c, catalog.New{ID: id}); len(tenant.Hosts) != 1 || tenant.Primary().Name != want {
+			t.Errorf("got %v", tenant.Hosts)
+		}
+	}
+	_, err := c.Create(t.Context(), catalog.New{ID: "a-b"})
+	mustRefuse(t, err, "hosts", catalog.ErrTaken)
 }
 
 func TestReservedNamesAreNotForCustomers(t *testing.T) {

@@ -19,7 +19,7 @@ func secretForms() []string {
 		secretBytes[:8],
 		fmt.Sprintf("%x", secretBytes)[:16],
 		fmt.Sprintf("%X", secretBytes)[:16],
-		strings.Trim(fmt.Sprint([]byte(secretBytes[:8])), "[]"),
+		strings.Trim(fmt.Sprintf("%d", []byte(secretBytes[:8])), "[]"),
 		strings.Trim(fmt.Sprintf("%x", []byte(secretBytes[:8])), "[]"),
 		strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", []byte(secretBytes[:8])), "[]byte{"), "}"),
 		base64.StdEncoding.EncodeToString([]byte(secretBytes))[:10],

@@ -25,7 +25,7 @@ func (c *Catalog) row(ctx context.Context, t scope.Tenant) (*tenantRow, error) {
 	var row tenantRow
 	err := whole(c.db.WithContext(ctx)).Take(&row, "id = ?", t.String()).Error
 	if errors.Is(err, gorm.ErrRecordNotFound) {
-		return nil, fmt.Errorf("%w %q", ErrUnknown, t)
+		return nil, fmt.Errorf("%w tenant %q", ErrUnknown, t)
 	}
 	if err != nil {
 		return nil, &scope.TenantError{Op: "read the catalog", Tenant: t, Err: err}

@@ -132,7 +132,10 @@ func TestListEndsEarly(t *testing.T) {
 		t.Errorf("got %d", n)
 	}
 	n = 0
-	for range c.Tenants(t.Context()) {
+	for _, err := range c.Tenants(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		n++
 		break
 	}

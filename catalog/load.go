@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/tenantry/tenantry/httpmw"
 )
@@ -16,8 +18,10 @@ const (
 	loadLimit = 5 * time.Second
 	// batchLimit is how many refs one batch asks for at most.
 	batchLimit = 1000
+	// patience is how long a lookup waits to read a record again.
+	patience = 500 * time.Millisecond
 	// stretch is how long a record counts on that can't be read again.
-	stretch = time.Second
+	stretch = 5 * time.Second
 )
 
 // batch is a number of refs that are asked for together. While one batch is under
@@ -36,21 +40,31 @@ type batch struct {
 func (c *Catalog) find(ctx context.Context, ref httpmw.Ref) (*record, error) {
 	r, fresh := c.cache.get(ref)
 	if !fresh {
-		last := r
 		var err error
-		if r, err = c.load(ctx, ref); err != nil {
-			if last == nil || ctx.Err() != nil || c.ctx.Err() != nil {
-				return nil, fmt.Errorf("catalog: look %s up: %w", ref, err)
-			}
-			c.logger.Warn("catalog: the master database does not answer, a tenant is served as it was known last", slog.String("tenant", last.tenant.String()), slog.Any("error", err))
-			c.cache.stretch(last, time.Now().Add(stretch))
-			r = last
+		if r, err = c.renew(ctx, ref, r); err != nil {
+			return nil, fmt.Errorf("catalog: look %s up: %w", ref, err)
 		}
 	}
 	if r == nil {
-		return nil, fmt.Errorf("%w: %s", ErrUnknown, ref)
+		return nil, fmt.Errorf("%w %s", ErrUnknown, ref)
 	}
 	return r, nil
+}
+
+// renew reads the record of ref again. Last is what was known of it, or nil.
+func (c *Catalog) renew(ctx context.Context, ref httpmw.Ref, last *record) (*record, error) {
+	if last == nil {
+		return c.load(ctx, ref)
+	}
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	r, err := c.load(waiting, ref)
+	if err == nil || ctx.Err() != nil || c.ctx.Err() != nil {
+		return r, err
+	}
+	c.logger.Warn("catalog: the master database does not answer, a tenant is served as it was known last", slog.String("tenant", last.tenant.String()), slog.Any("error", err))
+	c.cache.stretch(last, time.Now().Add(stretch))
+	return last, nil
 }
 
 // load asks the master database for ref, in the next batch.
@@ -118,6 +132,9 @@ func (c *cache) take() *batch {
 func (c *Catalog) query(ctx context.Context, refs []httpmw.Ref) (map[httpmw.Ref]*record, error) {
 	var ids, hosts []string
 	for _, ref := range refs {
+		if !utf8.ValidString(ref.Value) || strings.ContainsRune(ref.Value, 0) {
+			continue // PostgreSQL would refuse the whole batch for it
+		}
 		switch ref.Kind {
 		case httpmw.KindID:
 			ids = append(ids, ref.Value)
@@ -128,7 +145,7 @@ func (c *Catalog) query(ctx context.Context, refs []httpmw.Ref) (map[httpmw.Ref]
 	db := c.db.WithContext(ctx)
 	byHost := db.Model(&hostRow{}).Select("tenant").Where("name in ?", hosts)
 	var rows []tenantRow
-	if err := whole(db).Where("id in ?", ids).Or("id in (?)", byHost).Find(&rows).Error; err != nil {
+	if err := whole(db).Omit("labels").Where("id in ?", ids).Or("id in (?)", byHost).Find(&rows).Error; err != nil {
 		return nil, err
 	}
 	found := make(map[httpmw.Ref]*record, len(rows))

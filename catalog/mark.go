@@ -29,28 +29,26 @@ func (o object) String() string { return fmt.Sprintf("%s %q", o.class, o.name) }
 // quoted returns the name as an identifier.
 func (o object) quoted() string { return pgx.Identifier{o.name}.Sanitize() }
 
-// find reads the mark of o. Found is false if there is no such object.
+// find reads the mark of o, "" if it has none. Found is false if there is no such
+// object.
 func (o object) find(db *gorm.DB) (mark string, found bool, err error) {
 	var query string
 	switch o.class {
 	case aSchema:
-		query = "select pg_catalog.obj_description(oid, 'pg_namespace') from pg_catalog.pg_namespace where nspname = ?"
+		query = "select coalesce(pg_catalog.obj_description(oid, 'pg_namespace'), '') from pg_catalog.pg_namespace where nspname = ?"
 	case aDatabase:
-		query = "select pg_catalog.shobj_description(oid, 'pg_database') from pg_catalog.pg_database where datname = ?"
+		query = "select coalesce(pg_catalog.shobj_description(oid, 'pg_database'), '') from pg_catalog.pg_database where datname = ?"
 	case aRole:
-		query = "select pg_catalog.shobj_description(oid, 'pg_authid') from pg_catalog.pg_roles where rolname = ?"
+		query = "select coalesce(pg_catalog.shobj_description(oid, 'pg_authid'), '') from pg_catalog.pg_roles where rolname = ?"
 	}
-	var marks []*string
+	var marks []string
 	if err := db.Raw(query, o.name).Scan(&marks).Error; err != nil {
 		return "", false, fmt.Errorf("look for %s: %w", o, err)
 	}
 	if len(marks) == 0 {
 		return "", false, nil
 	}
-	if marks[0] == nil {
-		return "", true, nil
-	}
-	return *marks[0], true, nil
+	return marks[0], true, nil
 }
 
 // put writes the mark. It holds nothing that would have to be quoted.

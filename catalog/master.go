@@ -37,7 +37,10 @@ func openMaster(ctx context.Context, dsn string) (*pgxpool.Pool, error) {
 		return nil, errors.New("catalog: the connection string of the master database can't be parsed, and isn't shown because it may hold a password: try it with psql")
 	}
 	cfg.MaxConns, cfg.MinConns, cfg.MinIdleConns = masterConns, 0, 0
-	describe(cfg.ConnConfig)
+	// Behind a pooler the next round trip may go to a connection on which somebody
+	// else has prepared a statement: each statement is one.
+	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	cfg.ConnConfig.StatementCacheCapacity, cfg.ConnConfig.DescriptionCacheCapacity = 0, 0
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("catalog: %w", err)
@@ -47,13 +50,6 @@ func openMaster(ctx context.Context, dsn string) (*pgxpool.Pool, error) {
 		return nil, fmt.Errorf("catalog: connect to the master database: %w", err)
 	}
 	return pool, nil
-}
-
-// describe makes statements keep nothing in the session or in memory: they pass
-// through a pooler, and tables may change between them.
-func describe(cfg *pgx.ConnConfig) {
-	cfg.DefaultQueryExecMode = pgx.QueryExecModeDescribeExec
-	cfg.StatementCacheCapacity, cfg.DescriptionCacheCapacity = 0, 0
 }
 
 func gormOn(pool *pgxpool.Pool) (*gorm.DB, error) {
@@ -77,7 +73,8 @@ func makeTables(ctx context.Context, db *gorm.DB) (identity string, err error) {
 	err = db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
 		for _, sql := range []string{
 			"select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('tenantry/catalog/tables', 0))",
-			"create schema if not exists tenantry",
+			// IF NOT EXISTS would ask for the right to create it in any case.
+			"do $$ begin if pg_catalog.to_regnamespace('tenantry') is null then create schema tenantry; end if; end $$",
 		} {
 			if err := tx.Exec(sql).Error; err != nil {
 				return err

@@ -24,7 +24,7 @@ type New struct {
 
 	// Hosts are the names under which the tenant is served: subdomains, such as
 	// "acme", and full domains, such as "portal.acme.example". The first is the
-	// primary one. The default is the ID as a subdomain.
+	// primary one. The default is the ID as a subdomain, with '-' for '_'.
 	Hosts []string
 
 	// Kind is OwnSchema, the default, or OwnDatabase.
@@ -68,7 +68,7 @@ func (c *Catalog) draft(n New) (*tenantRow, error) {
 	}
 	hosts := n.Hosts
 	if len(hosts) == 0 {
-		hosts = []string{n.ID}
+		hosts = []string{strings.ReplaceAll(n.ID, "_", "-")}
 	}
 	if row.Hosts, err = c.hosts(t, hosts); err != nil {
 		return nil, err

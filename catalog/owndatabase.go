@@ -22,6 +22,9 @@ func (c *Catalog) buildDatabase(ctx context.Context, row *tenantRow) error {
 	}
 	defer s.close()
 	db := s.db.WithContext(ctx)
+	if err := c.claim(db, row); err != nil {
+		return err
+	}
 	err = db.Transaction(func(tx *gorm.DB) error { return c.makeRole(tx, row, password) })
 	if err != nil {
 		return err
@@ -73,6 +76,9 @@ func (c *Catalog) furnishDatabase(ctx context.Context, row *tenantRow) error {
 // dropDatabase drops the database, with the connections that are left in it, and
 // then the login.
 func (c *Catalog) dropDatabase(db *gorm.DB, row *tenantRow) error {
+	if err := c.claim(db, row); err != nil {
+		return err
+	}
 	database := object{aDatabase, row.Database}
 	found, err := c.mine(db, row, database)
 	if err != nil {

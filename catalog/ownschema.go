@@ -17,6 +17,9 @@ func (c *Catalog) buildSchema(ctx context.Context, row *tenantRow) error {
 	}
 	defer s.close()
 	return s.db.WithContext(scope.With(ctx, row.id())).Transaction(func(tx *gorm.DB) error {
+		if err := c.claim(tx, row); err != nil {
+			return err
+		}
 		if row.Role != nil {
 			if err := c.makeRole(tx, row, ""); err != nil {
 				return err
@@ -44,6 +47,9 @@ func (c *Catalog) makeSchema(tx *gorm.DB, row *tenantRow) error {
 
 // dropSchema drops schema and role, both or none.
 func (c *Catalog) dropSchema(tx *gorm.DB, row *tenantRow) error {
+	if err := c.claim(tx, row); err != nil {
+		return err
+	}
 	schema := object{aSchema, row.Schema}
 	found, err := c.mine(tx, row, schema)
 	if err != nil {

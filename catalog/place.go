@@ -70,6 +70,17 @@ func (c *Catalog) administer(ctx context.Context, row *tenantRow, database strin
 	return s, nil
 }
 
+// claim waits until the server has let go of the tenant: it may still be at the
+// last statement of a process that has ended, and what that makes would show up
+// only later. In a transaction the claim ends with it, otherwise with the session.
+func (c *Catalog) claim(db *gorm.DB, row *tenantRow) error {
+	lock := "pg_advisory_lock"
+	if _, inTx := db.Statement.ConnPool.(gorm.TxCommitter); inTx {
+		lock = "pg_advisory_xact_lock" // a session's would stay with a pooler
+	}
+	return run(db, fmt.Sprintf("select pg_catalog.%s(pg_catalog.hashtextextended('tenantry/%s/%s', 0))", lock, c.identity, row.ID))
+}
+
 // connString returns the server's connection string, as an administrator.
 func (c *Catalog) connString(ctx context.Context, server *serverRow) (string, error) {
 	if server.Name == Main {

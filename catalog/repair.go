@@ -27,7 +27,7 @@ func (c *Catalog) Repair(ctx context.Context, tenants ...scope.Tenant) error {
 		}
 		broken = append(broken, t.ID)
 	}
-	return withoutBusy(c.repairEach(ctx, broken))
+	return withoutOthers(c.repairEach(ctx, broken))
 }
 
 func (c *Catalog) repairEach(ctx context.Context, tenants []scope.Tenant) error {
@@ -38,15 +38,16 @@ func (c *Catalog) repairEach(ctx context.Context, tenants []scope.Tenant) error 
 	return errors.Join(errs...)
 }
 
-// withoutBusy takes out the tenants that another process is at work on.
-func withoutBusy(err error) error {
+// withoutOthers takes out the tenants that another process is at work on, or has
+// dropped since they were listed.
+func withoutOthers(err error) error {
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return err
 	}
 	var left []error
 	for _, e := range joined.Unwrap() {
-		if !errors.Is(e, ErrBusy) {
+		if !errors.Is(e, ErrBusy) && !errors.Is(e, ErrUnknown) {
 			left = append(left, e)
 		}
 	}

@@ -11,7 +11,9 @@ import (
 
 // Reseal seals every password and connection string with the newest key that is
 // not yet, and returns how many those were. Afterwards the older keys can go from
-// the key ring of every process. It may be cut off and called again.
+// the key ring of every process; before, the newest key must be in all of them, or
+// some can't open what it seals. What can't be resealed does not keep it from the
+// rest: the error joins what went wrong. It may be cut off and called again.
 func (c *Catalog) Reseal(ctx context.Context) (int, error) {
 	key, err := c.ring.newest(ctx)
 	if err != nil {
@@ -20,44 +22,39 @@ func (c *Catalog) Reseal(ctx context.Context) (int, error) {
 	servers, err := resealAll(ctx, c, key, "conn", "name", func(r *serverRow) (string, purpose, *sealed) {
 		return r.Name, connStringOf(r.Name), &r.Conn
 	})
-	if err != nil {
-		return servers, err
-	}
-	tenants, err := resealAll(ctx, c, key, "password", "id", func(r *tenantRow) (string, purpose, *sealed) {
+	tenants, err2 := resealAll(ctx, c, key, "password", "id", func(r *tenantRow) (string, purpose, *sealed) {
 		return r.ID, passwordOf(r.ID), &r.Password
 	})
-	return servers + tenants, err
+	return servers + tenants, errors.Join(err, err2)
 }
 
 // resealAll goes through the rows of one table in the order of their id, one
-// transaction for each.
+// transaction for each. One that can't be resealed does not stop it.
 func resealAll[R any](ctx context.Context, c *Catalog, key Key, column, id string, of func(*R) (string, purpose, *sealed)) (n int, err error) {
-	for last := ""; ; {
-		var row R
-		var changed bool
-		err := c.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+	var errs []error
+	for last, more := "", true; more; {
+		before, changed := last, false
+		err := c.db.WithContext(ctx).Transaction(func(tx *gorm.DB) (err error) {
+			var row R
 			lock := clause.Locking{Strength: "NO KEY UPDATE"}
 			if err := tx.Clauses(lock).Where(id+" > ?", last).Order(id).Take(&row).Error; err != nil {
 				return err
 			}
 			name, p, secret := of(&row)
 			last = name
-			var err error
 			if changed, err = c.resealOne(ctx, key, p, secret); err != nil || !changed {
 				return err
 			}
 			return tx.Model(&row).UpdateColumn(column, *secret).Error
 		})
-		if errors.Is(err, gorm.ErrRecordNotFound) {
-			return n, nil
-		}
-		if err != nil {
-			return n, fmt.Errorf("catalog: reseal what belongs to %q: %w", last, err)
-		}
-		if changed {
+		switch more = last != before; {
+		case err == nil && changed:
 			n++
+		case err != nil && !errors.Is(err, gorm.ErrRecordNotFound):
+			errs = append(errs, fmt.Errorf("catalog: reseal what belongs to %q: %w", last, err))
 		}
 	}
+	return n, errors.Join(errs...)
 }
 
 func (c *Catalog) resealOne(ctx context.Context, key Key, p purpose, s *sealed) (changed bool, err error) {

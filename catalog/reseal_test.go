@@ -131,7 +131,7 @@ func TestResealWhileTenantsComeAndChange(t *testing.T) {
 	stop := make(chan struct{})
 	var resealing sync.WaitGroup
 	resealing.Go(func() {
-		full, n := false, 0
+		room := 100
 		for {
 			select {
 			case <-stop:
@@ -141,8 +141,8 @@ func TestResealWhileTenantsComeAndChange(t *testing.T) {
 			if _, err := after.Reseal(t.Context()); err != nil {
 				t.Error(err)
 			}
-			full, n = !full, n+1
-			if err := before.ChangeServer(t.Context(), "b", catalog.ServerChange{Capacity: &n}); err != nil {
+			room++
+			if err := before.ChangeServer(t.Context(), "b", catalog.ServerChange{Capacity: &room}); err != nil {
 				t.Error(err)
 			}
 		}
@@ -163,12 +163,9 @@ func TestResealWhileTenantsComeAndChange(t *testing.T) {
 			t.Errorf("got %+v, %v", tenant, err)
 			continue
 		}
-		p, err := alone.Strategy().Place(t.Context(), nil, tenant.ID)
-		if err != nil {
+		if err := placed(t, alone, tenant.ID.String()); err != nil {
 			t.Error(err)
-			continue
 		}
-		p.Lease.Release()
 	}
 }
 

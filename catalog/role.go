@@ -41,22 +41,22 @@ func sign(key []byte, text string) []byte {
 }
 
 // makeRole makes the tenant's role: for a database with a login, for a schema
-// without. The administrator becomes a member of the latter, to be able to work
-// as the role.
+// without. The administrator becomes a member, to be able to work as the role and
+// to end its connections.
 func (c *Catalog) makeRole(tx *gorm.DB, row *tenantRow, password string) error {
 	role := object{aRole, row.role()}
 	if found, err := c.mine(tx, row, role); err != nil || found {
 		return err
 	}
-	login, grant := "nologin", fmt.Sprintf("grant %s to current_user", role.quoted())
+	login := "nologin"
 	if row.Kind == OwnDatabase {
 		v, err := verifier(password)
 		if err != nil {
 			return err
 		}
-		login, grant = "login password '"+v+"'", ""
+		login = "login password '" + v + "'"
 	}
-	create := fmt.Sprintf("create role %s nosuperuser nocreatedb nocreaterole noinherit %s; %s", role.quoted(), login, grant)
+	create := fmt.Sprintf("create role %[1]s nosuperuser nocreatedb nocreaterole noinherit %[2]s; grant %[1]s to current_user", role.quoted(), login)
 	if err := tx.Exec(create).Error; err != nil {
 		return fmt.Errorf("make %s: %w", role, err)
 	}

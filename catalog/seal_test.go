@@ -264,16 +264,22 @@ func bare(t *testing.T, dsn string, keys ...catalog.Key) *catalog.Catalog {
 	return c
 }
 
+// placed returns the error of placing a tenant.
+func placed(t testing.TB, c *catalog.Catalog, id string) error {
+	t.Helper()
+	p, err := c.Strategy().Place(t.Context(), nil, parse(t, id))
+	if err == nil && p.Lease != nil {
+		p.Lease.Release()
+	}
+	return err
+}
+
 // placeErrors tries to place all tenants of a fleet.
 func placeErrors(t *testing.T, c *catalog.Catalog) map[string]error {
 	t.Helper()
 	errs := map[string]error{}
 	for _, id := range []string{"schema", "own", "own2", "other"} {
-		p, err := c.Strategy().Place(t.Context(), nil, parse(t, id))
-		if err == nil && p.Lease != nil {
-			p.Lease.Release()
-		}
-		errs[id] = err
+		errs[id] = placed(t, c, id)
 		if _, err := c.Lookup(t.Context(), idRef(id)); err != nil {
 			t.Errorf("lookup %s: %v", id, err)
 		}
@@ -410,13 +416,11 @@ func TestAServersSecretOpensInItsOwnRowOnly(t *testing.T) {
 	own := one[[]byte](t, pool, "select conn from tenantry.servers where name = 'b'")
 	mustExec(t, pool, "update tenantry.servers set conn = (select conn from tenantry.servers where name = 'c') where name = 'b'")
 	eventually(t, "the change is seen", func() bool {
-		_, err := c.Strategy().Place(t.Context(), nil, parse(t, "on-b"))
+		err := placed(t, c, "on-b")
 		return err != nil && strings.Contains(err.Error(), "another row")
 	})
-	if p, err := c.Strategy().Place(t.Context(), nil, parse(t, "on-c")); err != nil {
+	if err := placed(t, c, "on-c"); err != nil {
 		t.Error(err)
-	} else {
-		p.Lease.Release()
 	}
 	mustExec(t, pool, "update tenantry.servers set conn = $1 where name = 'b'", own)
 }

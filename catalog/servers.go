@@ -90,7 +90,11 @@ func (c *Catalog) where(ctx context.Context, d plugin.Database) (cluster, databa
 		return "", "", err
 	}
 	defer s.close()
-	return identify(s.db.WithContext(ctx))
+	err = s.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+		cluster, database, err = identify(tx)
+		return err
+	})
+	return cluster, database, err
 }
 
 func identify(db *gorm.DB) (cluster, database string, err error) {
@@ -257,7 +261,7 @@ func serversOf(db *gorm.DB) (servers []Server, err error) {
 func (c *Catalog) server(ctx context.Context, name string) (row serverRow, err error) {
 	err = c.db.WithContext(ctx).Take(&row, "name = ?", name).Error
 	if errors.Is(err, gorm.ErrRecordNotFound) {
-		return row, fmt.Errorf("%w: server %q", ErrUnknown, name)
+		return row, fmt.Errorf("%w server %q", ErrUnknown, name)
 	}
 	if err != nil {
 		return row, fmt.Errorf("catalog: read server %q: %w", name, err)

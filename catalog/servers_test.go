@@ -22,9 +22,9 @@ type site struct {
 	dsn string
 }
 
-func newSite(t testing.TB, opts ...catalog.Option) site {
+func newSite(t testing.TB) site {
 	t.Helper()
-	c, db, dsn := service(t, opts...)
+	c, db, dsn := service(t)
 	return site{c, db, dsn}
 }
 
@@ -307,8 +307,8 @@ func TestAServerWithTenantsIsNotRemoved(t *testing.T) {
 func TestAServerChangesItsAddressUnderItsTenants(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Server(t).DSN()
-	s := newSite(t)
 	first, second := pgproxy.Start(t, server), pgproxy.Start(t, server)
+	s := newSite(t)
 	mustAdd(t, s.c, catalog.NewServer{Name: "b", ConnString: first.DSN(server)})
 	for _, n := range []catalog.New{{ID: "acme", Server: "b"}, {ID: "globex", Server: "b", Kind: catalog.OwnDatabase}} {
 		create(t, s.c, n)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
@@ -15,6 +16,9 @@ import (
 
 // session is one connection to a server, as its administrator. It is never
 // anybody else's before or after: migrations may leave in it what they like.
+// Statements with arguments belong in a transaction, where they are described
+// first: migrations change tables and pass arguments of any type. Outside of one
+// a pooler could send the two round trips to two connections.
 type session struct {
 	pool *sql.DB // of one connection
 	db   *gorm.DB
@@ -26,7 +30,8 @@ func dial(ctx context.Context, d plugin.Database) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	describe(cfg.ConnConfig)
+	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeDescribeExec
+	cfg.ConnConfig.StatementCacheCapacity, cfg.ConnConfig.DescriptionCacheCapacity = 0, 0
 	pool := stdlib.OpenDB(*cfg.ConnConfig)
 	pool.SetMaxOpenConns(1)
 	s := &session{pool: pool}

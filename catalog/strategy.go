@@ -48,7 +48,7 @@ func (s *strategy) Place(ctx context.Context, base *pgxpool.Pool, t scope.Tenant
 		return plugin.Placement{}, err
 	}
 	p, err := s.place(ctx, base, r)
-	if !refusesLogin(err) {
+	if err == nil || !refusesLogin(err) {
 		return p, err
 	}
 	// The password may have changed, and the record is older.
@@ -62,8 +62,11 @@ func (s *strategy) Place(ctx context.Context, base *pgxpool.Pool, t scope.Tenant
 
 func (s *strategy) place(ctx context.Context, base *pgxpool.Pool, r *record) (p plugin.Placement, err error) {
 	migrating := plugin.Migrating(ctx)
-	if err := errors.Join(r.refusal(migrating), r.err); err != nil {
+	if err := r.refusal(migrating); err != nil {
 		return p, err
+	}
+	if r.err != nil {
+		return p, r.err
 	}
 	settings := r.settings
 	switch {

@@ -24,25 +24,29 @@ import (
 // version rolls out, processes of the old one still sign tenants up.
 const templateAge = 24 * time.Hour
 
+// templatePause is how long databases are made without a template that could not
+// be made.
+const templatePause = time.Minute
+
 // templates remembers on which servers a template could not be made.
 type templates struct {
-	mu     sync.Mutex // guards failed
-	failed map[string]bool
+	mu     sync.Mutex           // guards failed
+	failed map[string]time.Time // until when that counts
 }
 
 func (t *templates) hasFailed(name string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.failed[name]
+	return time.Now().Before(t.failed[name])
 }
 
 func (t *templates) fail(name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.failed == nil {
-		t.failed = map[string]bool{}
+		t.failed = map[string]time.Time{}
 	}
-	t.failed[name] = true
+	t.failed[name] = time.Now().Add(templatePause)
 }
 
 // createDatabase makes the tenant's database, from the template if there is one.
@@ -115,23 +119,27 @@ func (c *Catalog) ensureTemplate(ctx context.Context, db *gorm.DB, row *tenantRo
 	if err := c.makeTemplate(ctx, db, row, template); err != nil {
 		return err
 	}
-	c.logger.Info("catalog: made a template database", slog.String("server", row.ServerName), slog.String("template", name), slog.Duration("took", time.Since(start)))
-	return c.dropTemplates(db, name)
+	c.logger.Debug("catalog: made a template database", slog.String("server", row.ServerName), slog.String("template", name), slog.Duration("took", time.Since(start)))
+	return c.dropTemplates(db, name, templateAge)
 }
 
 // makeTemplate gives the template its name last: what bears the name is complete.
 func (c *Catalog) makeTemplate(ctx context.Context, db *gorm.DB, row *tenantRow, template object) error {
 	draft := object{aDatabase, template.name + "_new"}
-	err := run(db, "drop database if exists "+draft.quoted()+" with (force)", "create database "+draft.quoted())
-	if err != nil {
+	if err := dropTemplate(db, draft); err != nil {
 		return err
 	}
-	if err := c.fillTemplate(ctx, row, draft.name); err != nil {
-		return errors.Join(err, run(db, "drop database if exists "+draft.quoted()+" with (force)"))
-	}
-	err = draft.put(db, "tenantry "+c.identity+" template "+time.Now().UTC().Format(time.RFC3339))
-	if err != nil {
+	if err := run(db, "create database "+draft.quoted()); err != nil {
 		return err
+	}
+	err := draft.put(db, "tenantry "+c.identity+" template "+time.Now().UTC().Format(time.RFC3339))
+	if err == nil {
+		err = c.fillTemplate(ctx, row, draft.name)
+	}
+	if err != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
+		defer cancel()
+		return errors.Join(err, dropTemplate(db.WithContext(ctx), draft))
 	}
 	return run(db,
 		"alter database "+draft.quoted()+" with is_template true allow_connections false",
@@ -150,30 +158,56 @@ func (c *Catalog) fillTemplate(ctx context.Context, row *tenantRow, database str
 	})
 }
 
-// dropTemplates drops this catalog's old templates of other migrations.
-func (c *Catalog) dropTemplates(db *gorm.DB, except string) error {
+// dropTemplates drops this catalog's templates of other migrations that are at
+// least so old.
+func (c *Catalog) dropTemplates(db *gorm.DB, except string, age time.Duration) error {
 	var names []string
-	err := db.Raw("select datname from pg_catalog.pg_database where pg_catalog.starts_with(datname, ?) and datname <> ?", c.templatePrefix(), except).Scan(&names).Error
+	err := db.Raw("select datname from pg_catalog.pg_database where pg_catalog.starts_with(datname, ?) and datname <> ? and right(datname, 4) <> '_new'", c.templatePrefix(), except).Scan(&names).Error
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
 		old := object{aDatabase, name}
-		if !c.outdated(db, old) {
+		if !c.outdated(db, old, age) {
 			continue
 		}
-		if err := run(db, "alter database "+old.quoted()+" with is_template false", "drop database if exists "+old.quoted()+" with (force)"); err != nil {
+		if err := dropTemplate(db, old); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// outdated reports whether the mark of a template says that it is old enough to
-// go.
-func (c *Catalog) outdated(db *gorm.DB, template object) bool {
+// dropTemplate drops a template or a draft of one, if it is there.
+func dropTemplate(db *gorm.DB, template object) error {
+	if _, found, err := template.find(db); err != nil || !found {
+		return err
+	}
+	return run(db, "alter database "+template.quoted()+" with is_template false", "drop database if exists "+template.quoted()+" with (force)")
+}
+
+// outdated reports whether the mark of a template says that it is so old.
+func (c *Catalog) outdated(db *gorm.DB, template object, age time.Duration) bool {
 	mark, _, err := template.find(db)
 	made, ours := strings.CutPrefix(mark, "tenantry "+c.identity+" template ")
 	at, notTime := time.Parse(time.RFC3339, made)
-	return err == nil && ours && notTime == nil && time.Since(at) > templateAge
+	return err == nil && ours && notTime == nil && time.Since(at) >= age
+}
+
+// dropLastTemplate drops the templates on the server of a tenant that is gone if
+// no tenant with a database of its own is left there: with the last of them
+// everything goes that was made for them. A sign-up at the same time does without
+// a template.
+func (c *Catalog) dropLastTemplate(ctx context.Context, row *tenantRow) error {
+	var left int64
+	err := c.db.WithContext(ctx).Model(&tenantRow{}).Where("server = ? and kind = ?", row.ServerName, OwnDatabase).Count(&left).Error
+	if err != nil || left > 0 {
+		return err
+	}
+	s, err := c.administer(ctx, row, "")
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	return c.dropTemplates(s.db.WithContext(ctx), "", 0)
 }

@@ -21,14 +21,14 @@ import (
 	"github.com/tenantry/tenantry/scope"
 )
 
-// counted are migrations that count how often they run.
-type counted struct {
+// countedRuns are migrations that count how often they run.
+type countedRuns struct {
 	migrator.Migrations
 	blank, tenant atomic.Int32 // runs without and with a tenant
 }
 
-func count() *counted {
-	c := &counted{Migrations: migrations()}
+func countRuns() *countedRuns {
+	c := &countedRuns{Migrations: migrations()}
 	migrate := c.Migrations[0].Migrate
 	c.Migrations[0] = &gormigrate.Migration{ID: c.Migrations[0].ID, Migrate: func(tx *gorm.DB) error {
 		if _, err := scope.From(tx.Statement.Context); err != nil {
@@ -41,7 +41,7 @@ func count() *counted {
 	return c
 }
 
-func (c *counted) mustHaveRun(t *testing.T, blank, tenant int32) {
+func (c *countedRuns) mustHaveRun(t *testing.T, blank, tenant int32) {
 	t.Helper()
 	if b, n := c.blank.Load(), c.tenant.Load(); b != blank || n != tenant {
 		t.Errorf("the migrations ran %d times without and %d times with a tenant, want %d and %d", b, n, blank, tenant)
@@ -52,7 +52,7 @@ func ownDatabase(id string) catalog.New { return catalog.New{ID: id, Kind: catal
 
 func TestATemplateHoldsTheMigratedTables(t *testing.T) {
 	t.Parallel()
-	runs := count()
+	runs := countRuns()
 	c, db, dsn := service(t, catalog.WithMigrations(runs))
 	pool, prefix := admin(t, dsn), unique("blank")
 	for i := range 3 {
@@ -73,7 +73,7 @@ func TestATemplateHoldsTheMigratedTables(t *testing.T) {
 
 func TestConcurrentFirstSignUpsMakeOneTemplate(t *testing.T) {
 	t.Parallel()
-	runs, key := count(), testKey(t, "k1")
+	runs, key := countRuns(), testKey(t, "k1")
 	dsn, prefix := pgtest.Database(t), unique("first")
 	opts := []catalog.Option{catalog.WithMigrations(runs), catalog.WithKeys(catalog.FixedKeys{key})}
 	processes := []*catalog.Catalog{open(t, dsn, opts...), open(t, dsn, opts...)}
@@ -169,7 +169,7 @@ func TestMigrationsThatNeedATenantRunForEach(t *testing.T) {
 
 func TestATemplateThatVanishedIsMadeAgain(t *testing.T) {
 	t.Parallel()
-	runs := count()
+	runs := countRuns()
 	c, db, dsn := service(t, catalog.WithMigrations(runs))
 	prefix := unique("gone")
 	create(t, c, ownDatabase(prefix+"-1"))
@@ -189,7 +189,7 @@ func TestADraftThatWasCutOffIsNoHindrance(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			runs := count()
+			runs := countRuns()
 			c, db, dsn := service(t, catalog.WithMigrations(runs))
 			pool, prefix := admin(t, dsn), unique("draft")
 			create(t, c, ownDatabase(prefix+"-1"))
@@ -214,7 +214,7 @@ func TestADraftThatWasCutOffIsNoHindrance(t *testing.T) {
 func TestATemplateThatCantBeCopied(t *testing.T) {
 	t.Parallel()
 	var log journal
-	runs := count()
+	runs := countRuns()
 	c, db, dsn := service(t, catalog.WithMigrations(runs), catalog.WithLogger(slog.New(&log)))
 	pool, prefix := admin(t, dsn), unique("inuse")
 	create(t, c, ownDatabase(prefix+"-1"))

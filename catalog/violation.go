@@ -15,6 +15,7 @@ type sqlState string
 const (
 	foreignKey sqlState = "23503" // foreign_key_violation
 	unique     sqlState = "23505" // unique_violation
+	deadlock   sqlState = "40P01" // deadlock_detected
 )
 
 func violates(err error, code sqlState) bool {
@@ -31,8 +32,10 @@ func describeViolation(err error, op, what string) error {
 	switch {
 	case err == nil, errors.Is(err, ErrNoRoom), errors.As(err, &input):
 		return err
+	case violates(err, deadlock): // with another rename that wants this one's hosts
+		return fmt.Errorf("%w %q: try again", ErrBusy, what)
 	case errors.Is(err, gorm.ErrRecordNotFound):
-		return fmt.Errorf("%w %q", ErrUnknown, what)
+		return fmt.Errorf("%w tenant %q", ErrUnknown, what)
 	case !errors.As(err, &pgErr) || sqlState(pgErr.Code) != unique:
 		return fmt.Errorf("catalog: %s %q: %w", op, what, err)
 	}
