@@ -58,6 +58,7 @@ func (c *Catalog) reserve(ctx context.Context, n New, row *tenantRow) error {
 			return err
 		}
 		row.settle(server, c.roles)
+		row.CreatedAt, row.UpdatedAt = now(), now()
 		if err := c.sealPassword(ctx, row); err != nil {
 			return err
 		}
@@ -148,20 +149,29 @@ func (c *Catalog) provision(ctx context.Context, row *tenantRow) (Tenant, error)
 		return Tenant{}, err
 	}
 	c.step(row, "active")
-	return c.Get(ctx, row.id())
+	return row.public(), nil
 }
 
 // activate makes the tenant routable.
 func (c *Catalog) activate(ctx context.Context, row *tenantRow) error {
-	now := time.Now()
-	_, err := c.move(ctx, row, Provisioning, map[string]any{"state": Active, "failure": "", "activated_at": now})
+	at := now()
+	moved, err := c.move(ctx, row, Provisioning, map[string]any{"state": Active, "failure": "", "activated_at": at, "updated_at": at})
+	if err == nil && !moved {
+		err = errors.New("another call has changed the tenant's state meanwhile")
+	}
+	row.State, row.Failure, row.ActivatedAt, row.UpdatedAt = Active, "", &at, at
 	return err
 }
+
+// now is the time as PostgreSQL can store it.
+func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
 // move changes the tenant's row if it is in the state from, and reports whether
 // it was.
 func (c *Catalog) move(ctx context.Context, row *tenantRow, from State, changes map[string]any) (moved bool, err error) {
-	changes["updated_at"] = time.Now()
+	if changes["updated_at"] == nil {
+		changes["updated_at"] = now()
+	}
 	res := c.db.WithContext(ctx).Model(&tenantRow{}).Where("id = ? and state = ?", row.ID, from).Updates(changes)
 	c.cache.forget(row.id())
 	return res.RowsAffected > 0, res.Error
@@ -186,7 +196,7 @@ func (c *Catalog) giveUp(ctx context.Context, row *tenantRow, cause error) error
 		c.step(row, "failed")
 		cause = errors.Join(cause, c.undo(ctx, row, cause))
 	default:
-		if now, err := c.row(ctx, row.id()); err == nil && now.State == Active {
+		if last, err := c.row(ctx, row.id()); err == nil && last.State == Active {
 			return nil
 		}
 	}

@@ -69,6 +69,8 @@ func WithKeys(k Keys) Option {
 // has rights on its own schema only: the server itself then refuses another
 // tenant's tables. Tenants with a database of their own have a login of their own
 // in any case. See docs/security.md for what a role stops and what it does not.
+// Use it together with [WithMigrations]: a role may also write to a list of applied
+// migrations that is not there yet when the tenant is made.
 func WithRoles() Option {
 	return func(c *config) error { c.roles = true; return nil }
 }

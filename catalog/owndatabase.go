@@ -69,6 +69,10 @@ func (c *Catalog) furnishDatabase(ctx context.Context, row *tenantRow) error {
 	}
 	defer s.close()
 	return s.db.WithContext(scope.With(ctx, row.id())).Transaction(func(tx *gorm.DB) error {
+		// Up to PostgreSQL 14 everybody may make tables there.
+		if err := run(tx, "revoke create on schema public from public"); err != nil {
+			return err
+		}
 		return c.furnish(tx, row)
 	})
 }

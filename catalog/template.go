@@ -24,6 +24,9 @@ import (
 // version rolls out, processes of the old one still sign tenants up.
 const templateAge = 24 * time.Hour
 
+// draftSuffix marks a template that isn't complete.
+const draftSuffix = "_new"
+
 // templatePause is how long databases are made without a template that could not
 // be made.
 const templatePause = time.Minute
@@ -125,7 +128,7 @@ func (c *Catalog) ensureTemplate(ctx context.Context, db *gorm.DB, row *tenantRo
 
 // makeTemplate gives the template its name last: what bears the name is complete.
 func (c *Catalog) makeTemplate(ctx context.Context, db *gorm.DB, row *tenantRow, template object) error {
-	draft := object{aDatabase, template.name + "_new"}
+	draft := object{aDatabase, template.name + draftSuffix}
 	if err := dropTemplate(db, draft); err != nil {
 		return err
 	}
@@ -162,14 +165,14 @@ func (c *Catalog) fillTemplate(ctx context.Context, row *tenantRow, database str
 // least so old.
 func (c *Catalog) dropTemplates(db *gorm.DB, except string, age time.Duration) error {
 	var names []string
-	err := db.Raw("select datname from pg_catalog.pg_database where pg_catalog.starts_with(datname, ?) and datname <> ? and right(datname, 4) <> '_new'", c.templatePrefix(), except).Scan(&names).Error
+	err := db.Raw("select datname from pg_catalog.pg_database where pg_catalog.starts_with(datname, ?) and datname <> ?", c.templatePrefix(), except).Scan(&names).Error
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
 		old := object{aDatabase, name}
-		if !c.outdated(db, old, age) {
-			continue
+		if isDraft := strings.HasSuffix(name, draftSuffix); !c.outdated(db, old, age) || isDraft && !c.outdated(db, old, templateAge) {
+			continue // somebody may be at work on a young draft
 		}
 		if err := dropTemplate(db, old); err != nil {
 			return err
