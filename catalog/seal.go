@@ -87,7 +87,7 @@ func (r ring) seal(ctx context.Context, p purpose, secret string) (sealed, error
 	if err != nil {
 		return nil, err
 	}
-	out := append([]byte{sealVersion, byte(len(key.id))}, key.id...)
+	out := append([]byte{sealVersion, byte(len(key.id))}, key.id...) //nolint:gosec // an id has at most 32 bytes
 	nonce := make([]byte, aead.NonceSize())
 	_, _ = rand.Read(nonce) // never fails
 	return aead.Seal(append(out, nonce...), nonce, []byte(secret), []byte(p)), nil

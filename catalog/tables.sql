@@ -63,32 +63,22 @@ create table tenantry.hosts (
 create index hosts_tenant on tenantry.hosts (tenant);
 create unique index hosts_primary on tenantry.hosts (tenant) where is_primary;
 
--- Who listens forgets what it knows of the tenant; an empty payload is all.
+-- Who listens forgets what it knows of the tenant, whose id is in the column that
+-- the argument names; an empty payload is all tenants.
 create function tenantry.notify_tenant() returns trigger language plpgsql as $$
 begin
 	if tg_op <> 'INSERT' then
-		perform pg_notify('tenantry', old.id);
+		perform pg_notify('tenantry', to_jsonb(old) ->> tg_argv[0]);
 	end if;
 	if tg_op <> 'DELETE' then
-		perform pg_notify('tenantry', new.id);
+		perform pg_notify('tenantry', to_jsonb(new) ->> tg_argv[0]);
 	end if;
 	return null;
 end $$;
 create trigger notify after insert or update or delete on tenantry.tenants
-	for each row execute function tenantry.notify_tenant();
-
-create function tenantry.notify_host() returns trigger language plpgsql as $$
-begin
-	if tg_op <> 'INSERT' then
-		perform pg_notify('tenantry', old.tenant);
-	end if;
-	if tg_op <> 'DELETE' then
-		perform pg_notify('tenantry', new.tenant);
-	end if;
-	return null;
-end $$;
+	for each row execute function tenantry.notify_tenant('id');
 create trigger notify after insert or update or delete on tenantry.hosts
-	for each row execute function tenantry.notify_host();
+	for each row execute function tenantry.notify_tenant('tenant');
 
 create function tenantry.notify_all() returns trigger language plpgsql as $$
 begin
