@@ -4,19 +4,28 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tenantry/tenantry/scope"
 )
 
+// lockPulse is how often a lock is looked at while the work goes on.
+const lockPulse = time.Second
+
 // alone calls f while no other call, in any process, is at work on t. It takes
 // part in the limit of what this process does at a time.
 //
 // The lock is a transaction's in the master database, held open meanwhile: it
 // ends with its process, however that ends, and it holds behind a transaction
-// pooler, where a session's lock would stay with a connection of the pooler's.
+// pooler, where a session's lock would stay with a connection of the pooler's. If
+// it is lost, the context of f ends within seconds.
 func (c *Catalog) alone(ctx context.Context, t scope.Tenant, f func(context.Context) error) error {
+	if c.ctx.Err() != nil {
+		return ErrClosed
+	}
 	ctx, cancel := c.lifetime(ctx)
 	defer cancel()
 	if err := c.work.Acquire(ctx, 1); err != nil {
@@ -28,21 +37,66 @@ func (c *Catalog) alone(ctx context.Context, t scope.Tenant, f func(context.Cont
 		return fmt.Errorf("catalog: lock tenant %q: %w", t, err)
 	}
 	defer unlock(ctx, tx)
+	if err := lock(ctx, tx, t); err != nil {
+		return err
+	}
+	held, release := hold(ctx, tx)
+	defer release()
+	return f(held)
+}
+
+// lock takes the lock, or returns ErrBusy. The transaction is idle for as long as
+// the work takes, which must not end it.
+func lock(ctx context.Context, tx pgx.Tx, t scope.Tenant) error {
 	var locked bool
-	err = tx.QueryRow(ctx, "select pg_catalog.pg_try_advisory_xact_lock($1)", lockKey(t)).Scan(&locked)
+	err := tx.QueryRow(ctx, `select pg_catalog.pg_try_advisory_xact_lock($1) from (
+		select count(pg_catalog.set_config(name, '0', true)) from pg_catalog.pg_settings
+		where name in ('idle_in_transaction_session_timeout', 'transaction_timeout')) unlimited`, lockKey(t)).Scan(&locked)
 	if err != nil {
 		return fmt.Errorf("catalog: lock tenant %q: %w", t, err)
 	}
 	if !locked {
 		return fmt.Errorf("%w %q", ErrBusy, t)
 	}
-	return f(ctx)
+	return nil
+}
+
+// hold returns a context that ends when the transaction of a lock does. Call
+// release before the transaction is used again.
+func hold(ctx context.Context, tx pgx.Tx) (held context.Context, release func()) {
+	held, cancel := context.WithCancelCause(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		again := time.NewTicker(lockPulse)
+		defer again.Stop()
+		for {
+			select {
+			case <-held.Done():
+				return
+			case <-again.C:
+			}
+			if err := pulse(ctx, tx); err != nil {
+				cancel(fmt.Errorf("catalog: the lock is lost: %w", err))
+				return
+			}
+		}
+	})
+	return held, func() { cancel(nil); watch.Wait() }
+}
+
+// pulse asks the lock's connection for a sign of life. It does not end with ctx,
+// which would end the connection.
+func pulse(ctx context.Context, tx pgx.Tx) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*lockPulse)
+	defer cancel()
+	_, err := tx.Exec(ctx, "select")
+	return err
 }
 
 // lifetime returns a context that ends with ctx or with the catalog.
 func (c *Catalog) lifetime(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(c.ctx, func() { cancel(errClosed) })
+	stop := context.AfterFunc(c.ctx, func() { cancel(ErrClosed) })
 	return ctx, func() { stop(); cancel(nil) }
 }
 

@@ -146,14 +146,20 @@ func (c *cache) keepUnknown(ref httpmw.Ref, until time.Time) {
 	}
 }
 
-// stretch keeps a record that could not be read again a little longer.
+// stretch keeps a record that could not be read again a little longer, under the
+// refs that are still its own.
 func (c *cache) stretch(r *record, until time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e, ok := c.byRef[idRef(r.tenant)]; ok && e.record == r {
-		c.keep(r, until)
+	for _, ref := range r.refs {
+		if e, ok := c.byRef[ref]; ok && e.record == r {
+			c.byRef[ref] = &entry{record: r, expires: until}
+		}
 	}
 }
+
+// doubtOne makes a record be read again before it counts.
+func (c *cache) doubtOne(r *record) { c.stretch(r, time.Time{}) }
 
 // store keeps what a batch has found, but for what has changed meanwhile.
 func (c *cache) store(b *batch) {

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/semaphore"
 	"gorm.io/gorm"
 
@@ -28,7 +27,8 @@ type Catalog struct {
 	identity string        // of the master, in marks and names
 	names    reservedNames
 	ring     ring
-	master   *pgxpool.Pool
+	master   *master
+	lookups  *master  // for lookups alone
 	db       *gorm.DB // on master
 	pools    *plugin.Pools
 	cache    *cache
@@ -48,7 +48,7 @@ type Catalog struct {
 // pooler stands in front of the database, connect past it: through one there are
 // no notifications, and changes by other processes are seen only after the TTL.
 //
-// The catalog opens up to 10 connections of its own to the master database. Close
+// The catalog opens up to 13 connections of its own to the master database. Close
 // it when no statement for its tenants runs any more. ctx bounds opening only.
 func Open(ctx context.Context, dsn string, opts ...Option) (*Catalog, error) {
 	cfg, err := newConfig(opts)
@@ -75,12 +75,13 @@ func Open(ctx context.Context, dsn string, opts ...Option) (*Catalog, error) {
 }
 
 func (c *Catalog) open(ctx context.Context) (err error) {
-	if c.master, err = openMaster(ctx, c.dsn()); err != nil {
+	if c.master, err = openMaster(ctx, c.dsn(), masterConns); err != nil {
 		return err
 	}
-	if c.db, err = gormOn(c.master); err != nil {
+	if c.lookups, err = openMaster(ctx, c.dsn(), lookupConns); err != nil {
 		return err
 	}
+	c.db = c.master.db
 	if c.identity, err = makeTables(ctx, c.db); err != nil {
 		return err
 	}
@@ -89,24 +90,15 @@ func (c *Catalog) open(ctx context.Context) (err error) {
 
 // Close closes the catalog's connections, to the master and to all places of its
 // tenants, and waits until those in use are given back. Tenants that are being
-// made are undone, which may take up to 30 seconds; other calls under way end with
-// an error. It is safe to call it more than once.
+// made are undone, which may take up to 30 seconds; other calls under way are waited
+// for. It is safe to call it more than once.
 func (c *Catalog) Close() error {
 	c.cache.close()
 	c.cancel()
 	c.owned.Wait()
 	_ = c.work.Acquire(context.Background(), atWork) // until what was cut off is undone
 	defer c.work.Release(atWork)
-	err := c.pools.Close()
-	if c.db != nil {
-		if pool, noPool := c.db.DB(); noPool == nil { // it has a goroutine
-			err = errors.Join(err, pool.Close())
-		}
-	}
-	if c.master != nil {
-		c.master.Close()
-	}
-	return err
+	return errors.Join(c.pools.Close(), c.lookups.close(), c.master.close())
 }
 
 // Format writes that it is a catalog, whatever the verb: it holds secrets.

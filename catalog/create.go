@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"time"
 
@@ -37,8 +36,12 @@ func (c *Catalog) Create(ctx context.Context, n New) (Tenant, error) {
 	}
 	var tenant Tenant
 	err = c.alone(ctx, row.id(), func(ctx context.Context) error {
-		if err := c.reserve(ctx, n, row); err != nil {
+		down, err := c.unreachable(ctx, n)
+		if err != nil {
 			return err
+		}
+		if err := c.reserve(ctx, n, down, row); err != nil {
+			return c.orFailed(ctx, row, err)
 		}
 		tenant, err = c.provision(ctx, row)
 		return err
@@ -49,11 +52,23 @@ func (c *Catalog) Create(ctx context.Context, n New) (Tenant, error) {
 	return tenant, err
 }
 
+// orFailed adds to err that the tenant whose id is taken has failed, if it has.
+func (c *Catalog) orFailed(ctx context.Context, row *tenantRow, err error) error {
+	var input *InputError
+	if !errors.As(err, &input) || input.Field != "id" {
+		return err
+	}
+	if last, unknown := c.row(ctx, row.id()); unknown == nil && last.State == Failed {
+		return errors.Join(err, &StateError{Tenant: row.id(), State: Failed, Op: "create"})
+	}
+	return err
+}
+
 // reserve enters the row, with all names that will be made under it, before
 // anything is made: whoever finds what a crash has left knows whose it is.
-func (c *Catalog) reserve(ctx context.Context, n New, row *tenantRow) error {
+func (c *Catalog) reserve(ctx context.Context, n New, down serverSet, row *tenantRow) error {
 	err := c.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-		server, err := c.serverFor(ctx, tx, n)
+		server, err := c.serverFor(ctx, tx, n, down)
 		if err != nil {
 			return err
 		}
@@ -85,55 +100,6 @@ func (c *Catalog) sealPassword(ctx context.Context, row *tenantRow) (err error) 
 	return err
 }
 
-// serverFor returns the server for a new tenant. The servers are locked against
-// other sign-ups: two must not take the last room.
-func (c *Catalog) serverFor(ctx context.Context, tx *gorm.DB, n New) (row serverRow, err error) {
-	lock := clause.Locking{Strength: "NO KEY UPDATE"}
-	var rows []serverRow
-	if err := tx.Clauses(lock).Order("name").Find(&rows).Error; err != nil {
-		return row, err
-	}
-	servers, err := serversOf(tx)
-	if err != nil {
-		return row, err
-	}
-	name, err := c.chooseServer(ctx, n, servers)
-	for _, r := range rows {
-		if err == nil && r.Name == name {
-			return r, nil
-		}
-	}
-	if err == nil {
-		err = fmt.Errorf("%w server %q, which was chosen", ErrUnknown, name)
-	}
-	return row, err
-}
-
-func (c *Catalog) chooseServer(ctx context.Context, n New, servers []Server) (string, error) {
-	var open []Server
-	known := false
-	for _, s := range servers {
-		wanted := n.Server == "" || n.Server == s.Name
-		known = known || wanted
-		if wanted && !s.Full && (s.Capacity == 0 || s.Tenants < s.Capacity) {
-			open = append(open, s)
-		}
-	}
-	switch {
-	case !known:
-		return "", invalid("server", n.Server, "there is no such server")
-	case len(open) == 0:
-		return "", ErrNoRoom
-	case n.Server != "":
-		return n.Server, nil
-	}
-	name, err := c.choose(ctx, n, open)
-	if err == nil && !slices.ContainsFunc(open, func(s Server) bool { return s.Name == name }) {
-		err = fmt.Errorf("server %q was chosen, which is not one of those with room", name)
-	}
-	return name, err
-}
-
 // provision makes what the row says and makes the tenant active. The caller is
 // alone at work on the tenant. If it fails, everything is undone.
 func (c *Catalog) provision(ctx context.Context, row *tenantRow) (Tenant, error) {
@@ -159,7 +125,9 @@ func (c *Catalog) activate(ctx context.Context, row *tenantRow) error {
 	if err == nil && !moved {
 		err = errors.New("another call has changed the tenant's state meanwhile")
 	}
-	row.State, row.Failure, row.ActivatedAt, row.UpdatedAt = Active, "", &at, at
+	if err == nil {
+		row.State, row.Failure, row.ActivatedAt, row.UpdatedAt = Active, "", &at, at
+	}
 	return err
 }
 
@@ -172,7 +140,11 @@ func (c *Catalog) move(ctx context.Context, row *tenantRow, from State, changes 
 	if changes["updated_at"] == nil {
 		changes["updated_at"] = now()
 	}
-	res := c.db.WithContext(ctx).Model(&tenantRow{}).Where("id = ? and state = ?", row.ID, from).Updates(changes)
+	rows := c.db.WithContext(ctx).Model(&tenantRow{}).Where("id = ? and state = ?", row.ID, from)
+	if row.Schema != "" { // and not those of a later tenant of the same id
+		rows = rows.Where("database = ? and schema = ?", row.Database, row.Schema)
+	}
+	res := rows.Updates(changes)
 	c.cache.forget(row.id())
 	return res.RowsAffected > 0, res.Error
 }
@@ -205,7 +177,10 @@ func (c *Catalog) giveUp(ctx context.Context, row *tenantRow, cause error) error
 
 // undo drops what was made of a failed tenant.
 func (c *Catalog) undo(ctx context.Context, row *tenantRow, cause error) error {
-	err := c.demolish(ctx, row)
+	if row.ActivatedAt != nil { // it was served once: its data is not ours to drop
+		return nil
+	}
+	err := c.demolish(ctx, row, Failed)
 	if err == nil {
 		c.step(row, "undone")
 		return nil

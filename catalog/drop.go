@@ -45,7 +45,7 @@ func (c *Catalog) drop(ctx context.Context, row *tenantRow) error {
 		return &scope.TenantError{Op: "drop", Tenant: row.id(), Err: err}
 	}
 	c.step(row, "deleting")
-	if err := c.demolish(ctx, row); err != nil {
+	if err := c.demolish(ctx, row, Deleting); err != nil {
 		return &scope.TenantError{Op: "drop", Tenant: row.id(), Err: err}
 	}
 	c.step(row, "place dropped")
@@ -76,7 +76,10 @@ func (c *Catalog) mayDrop(ctx context.Context, row *tenantRow) error {
 		place = object{aDatabase, row.Database}
 	}
 	return s.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-		_, err := c.mine(tx, row, place)
+		found, err := c.mine(tx, row, place)
+		if err == nil && found && row.Kind == OwnSchema {
+			err = standsAlone(tx, place)
+		}
 		if err == nil && row.Role != nil {
 			_, err = c.mine(tx, row, object{aRole, row.role()})
 		}
@@ -87,7 +90,7 @@ func (c *Catalog) mayDrop(ctx context.Context, row *tenantRow) error {
 // erase deletes the tenant's row, and with it the hosts.
 func (c *Catalog) erase(ctx context.Context, row *tenantRow) error {
 	err := c.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-		if err := tx.Delete(&tenantRow{}, "id = ? and state = ?", row.ID, Deleting).Error; err != nil {
+		if err := tx.Delete(&tenantRow{}, "id = ? and state = ? and database = ? and schema = ?", row.ID, Deleting, row.Database, row.Schema).Error; err != nil {
 			return err
 		}
 		if row.Kind == OwnSchema {

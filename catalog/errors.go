@@ -27,7 +27,7 @@ var (
 	ErrTaken = errors.New("catalog: taken")
 
 	// ErrNoRoom says that no server takes another tenant.
-	ErrNoRoom = errors.New("catalog: no server has room: add one, or raise the capacity of one")
+	ErrNoRoom = errors.New("catalog: no room: add a server, or raise the capacity of one")
 
 	// ErrBusy says that another call, of this process or another one, is at work
 	// on the same tenant.
@@ -41,7 +41,12 @@ var (
 	// marked as that tenant's, or is the master's own. It was not touched.
 	ErrForeign = errors.New("catalog: not this tenant's")
 
-	errClosed = errors.New("catalog: closed")
+	// ErrMoved says that the master database is in another place than it was: see
+	// [WithMovedMaster].
+	ErrMoved = errors.New("catalog: this master database was in another place")
+
+	// ErrClosed says that the catalog is closed.
+	ErrClosed = errors.New("catalog: closed")
 )
 
 // alias is an error of this package that matches one of httpmw's.
@@ -53,9 +58,11 @@ type alias struct {
 func (a *alias) Error() string { return a.text }
 func (a *alias) Unwrap() error { return a.of }
 
-// InputError says which input was refused and why.
+// InputError says which input was refused and why. If the id belongs to a tenant
+// whose making has failed, the error also holds a *StateError with [Failed]: the
+// same customer may try again by [Catalog.Repair].
 type InputError struct {
-	Field  string // "id", "name", "hosts", "labels", "server", "kind", "capacity" or "connection string"
+	Field  string // "id", "name", "host", "labels", "server", "kind", "capacity" or "connection string"
 	Value  string // what was given; empty if it is a secret
 	Reason string // for people, such as "has other characters than letters"
 	Err    error  // ErrInvalid, ErrReserved or ErrTaken

@@ -51,11 +51,11 @@ func TestCreateRefusesWhatHasAnotherForm(t *testing.T) {
 		"a name of two lines":   {"name", catalog.New{ID: "acme", Name: "a\nb"}},
 		"a name with a zero":    {"name", catalog.New{ID: "acme", Name: "a\x00b"}},
 		"a name not in UTF-8":   {"name", catalog.New{ID: "acme", Name: "a\xffb"}},
-		"a bad host":            {"hosts", catalog.New{ID: "acme", Hosts: []string{"acme", "a..b"}}},
-		"an empty host":         {"hosts", catalog.New{ID: "acme", Hosts: []string{""}}},
-		"a host twice":          {"hosts", catalog.New{ID: "acme", Hosts: []string{"acme", "ACME."}}},
-		"101 hosts":             {"hosts", catalog.New{ID: "acme", Hosts: hosts(101)}},
-		"an id that is no host": {"hosts", catalog.New{ID: "a_"}},
+		"a bad host":            {"host", catalog.New{ID: "acme", Hosts: []string{"acme", "a..b"}}},
+		"an empty host":         {"host", catalog.New{ID: "acme", Hosts: []string{""}}},
+		"a host twice":          {"host", catalog.New{ID: "acme", Hosts: []string{"acme", "ACME."}}},
+		"101 hosts":             {"host", catalog.New{ID: "acme", Hosts: hosts(101)}},
+		"an id that is no host": {"host", catalog.New{ID: "a_"}},
 		"33 labels":             {"labels", catalog.New{ID: "acme", Labels: labels(33)}},
 		"an empty label":        {"labels", catalog.New{ID: "acme", Labels: map[string]string{"": "a"}}},
 		"a long label":          {"labels", catalog.New{ID: "acme", Labels: map[string]string{text + "a": "a"}}},
@@ -110,7 +110,7 @@ func TestTheDefaultHostIsTheID(t *testing.T) {
 		}
 	}
 	_, err := c.Create(t.Context(), catalog.New{ID: "a-b"})
-	mustRefuse(t, err, "hosts", catalog.ErrTaken)
+	mustRefuse(t, err, "host", catalog.ErrTaken)
 }
 
 func TestReservedNamesAreNotForCustomers(t *testing.T) {
@@ -124,10 +124,10 @@ func TestReservedNamesAreNotForCustomers(t *testing.T) {
 	for _, host := range append(catalog.Reserved(),
 		"vip", "VIP", "www.", "xn--80ak6aa92e", "myservice.com", "MyService.com.", "acme.myservice.com", "a.b.myservice.com", "shop.partners.example") {
 		_, err := c.Create(t.Context(), catalog.New{ID: "acme", Hosts: []string{"free", host}})
-		mustRefuse(t, err, "hosts", catalog.ErrReserved)
+		mustRefuse(t, err, "host", catalog.ErrReserved)
 	}
 	tenant := create(t, c, catalog.New{ID: "acme", Hosts: []string{"free", "notmyservice.com", "www.acme.example", "vip.acme.example", "myservice.com.example"}})
-	mustRefuse(t, c.Rename(t.Context(), tenant.ID, "", "www"), "hosts", catalog.ErrReserved)
+	mustRefuse(t, c.Rename(t.Context(), tenant.ID, "", "www"), "host", catalog.ErrReserved)
 }
 
 func TestWithReservedRefusesWhatCanNotMatch(t *testing.T) {
@@ -147,12 +147,12 @@ func TestTakenIDsAndHosts(t *testing.T) {
 	mustRefuse(t, err, "id", catalog.ErrTaken)
 	for _, host := range []string{"acme", "ACME", "acme.", "portal.acme.example", "Portal.ACME.example."} {
 		_, err := c.Create(t.Context(), catalog.New{ID: "globex", Kind: catalog.OwnDatabase, Hosts: []string{"globex", host}})
-		mustRefuse(t, err, "hosts", catalog.ErrTaken)
+		mustRefuse(t, err, "host", catalog.ErrTaken)
 		var input *catalog.InputError
 		if want := strings.TrimSuffix(strings.ToLower(host), "."); errors.As(err, &input) && input.Value != want {
 			t.Errorf("%s: the value is %q, want %q", host, input.Value, want)
 		}
-		mustRefuse(t, c.Rename(t.Context(), other.ID, "Renamed", "free", host), "hosts", catalog.ErrTaken)
+		mustRefuse(t, c.Rename(t.Context(), other.ID, "Renamed", "free", host), "host", catalog.ErrTaken)
 	}
 	got, err := c.Get(t.Context(), other.ID)
 	if err != nil || got.Name != "other" || got.Primary().Name != "other" {

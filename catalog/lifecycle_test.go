@@ -212,7 +212,7 @@ func TestRenameLeavesWhatIsNotGiven(t *testing.T) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	mustRefuse(t, c.Rename(t.Context(), tenant.ID, "a\nb"), "name", catalog.ErrInvalid)
-	mustRefuse(t, c.Rename(t.Context(), tenant.ID, "", "a", "a"), "hosts", catalog.ErrInvalid)
+	mustRefuse(t, c.Rename(t.Context(), tenant.ID, "", "a", "a"), "host", catalog.ErrInvalid)
 }
 
 // TestOneOfManyGetsAHost has many tenants ask for one host, many times.
@@ -240,7 +240,7 @@ func TestOneOfManyGetsAHost(t *testing.T) {
 				}
 				continue
 			}
-			mustRefuse(t, err, "hosts", catalog.ErrTaken)
+			mustRefuse(t, err, "host", catalog.ErrTaken)
 		}
 		if won != 1 {
 			t.Errorf("%d got it", won)

@@ -87,7 +87,7 @@ func (c *Catalog) join(ref httpmw.Ref) (*batch, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.closed {
-		return nil, errClosed
+		return nil, ErrClosed
 	}
 	if n := len(k.pending); n == 0 || len(k.pending[n-1].refs) >= batchLimit {
 		k.pending = append(k.pending, &batch{refs: map[httpmw.Ref]bool{}, done: make(chan struct{})})
@@ -142,10 +142,10 @@ func (c *Catalog) query(ctx context.Context, refs []httpmw.Ref) (map[httpmw.Ref]
 			hosts = append(hosts, ref.Value)
 		}
 	}
-	db := c.db.WithContext(ctx)
+	db := c.lookups.db.WithContext(ctx)
 	byHost := db.Model(&hostRow{}).Select("tenant").Where("name in ?", hosts)
 	var rows []tenantRow
-	if err := whole(db).Omit("labels").Where("id in ?", ids).Or("id in (?)", byHost).Find(&rows).Error; err != nil {
+	if err := whole(db).Select("id", "state", "kind", "server", "cluster", "database", "schema", "role", "password").Where("id in ?", ids).Or("id in (?)", byHost).Find(&rows).Error; err != nil {
 		return nil, err
 	}
 	found := make(map[httpmw.Ref]*record, len(rows))

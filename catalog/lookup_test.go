@@ -105,7 +105,7 @@ func TestOneTenantsRowDoesNotHurtOthers(t *testing.T) {
 	dsn := tabled(t, pgtest.Database(t))
 	pool := admin(t, dsn)
 	enter(t, pool, 10)
-	mustExec(t, pool, `update tenantry.tenants set labels = '{"seats": 7}' where id = 'bulk00005'`)
+	mustExec(t, pool, `update tenantry.tenants set created_at = 'infinity' where id = 'bulk00005'`)
 	mustExec(t, pool, `update tenantry.tenants set schema = 'a,b' where id = 'bulk00000'`)
 	mustExec(t, pool, `update tenantry.hosts set name = '!?' where name = 'bulk00000.example'`)
 	c := bare(t, dsn)

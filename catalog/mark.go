@@ -51,6 +51,16 @@ func (o object) find(db *gorm.DB) (mark string, found bool, err error) {
 	return marks[0], true, nil
 }
 
+// intact reports whether the database o is there, and no drop of it was cut off:
+// PostgreSQL keeps what that leaves, and lets nobody in (datconnlimit -2).
+func (o object) intact(db *gorm.DB) (bool, error) {
+	var limits []int
+	if err := db.Raw("select datconnlimit from pg_catalog.pg_database where datname = ?", o.name).Scan(&limits).Error; err != nil {
+		return false, fmt.Errorf("look for %s: %w", o, err)
+	}
+	return len(limits) == 1 && limits[0] != -2, nil
+}
+
 // put writes the mark. It holds nothing that would have to be quoted.
 func (o object) put(db *gorm.DB, mark string) error {
 	return run(db, fmt.Sprintf("comment on %s %s is '%s'", o.class, o.quoted(), mark))

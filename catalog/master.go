@@ -13,12 +13,19 @@ import (
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
+
+	"github.com/tenantry/tenantry/internal/driver"
+	"github.com/tenantry/tenantry/plugin"
 )
 
 // masterConns is how many connections a catalog has to the master at most: for
 // each tenant at work one that holds its lock and one for statements, and some
 // for lookups.
 const masterConns = 2*atWork + 2
+
+// lookupConns is how many connections lookups have for themselves: what makes,
+// drops and lists tenants can't take them away.
+const lookupConns = 2
 
 //go:embed tables.sql
 var tables string
@@ -31,12 +38,18 @@ func tableMigrations() []*gormigrate.Migration {
 	}}
 }
 
-func openMaster(ctx context.Context, dsn string) (*pgxpool.Pool, error) {
-	cfg, err := pgxpool.ParseConfig(dsn)
-	if err != nil { // pgx hides a password only where it finds it
-		return nil, errors.New("catalog: the connection string of the master database can't be parsed, and isn't shown because it may hold a password: try it with psql")
+// master is a pool on the master database, and GORM on it.
+type master struct {
+	*pgxpool.Pool
+	db *gorm.DB
+}
+
+func openMaster(ctx context.Context, dsn string, conns int32) (*master, error) {
+	cfg, err := plugin.Database{Server: dsn}.Config()
+	if err != nil {
+		return nil, fmt.Errorf("catalog: the master database: %w", err)
 	}
-	cfg.MaxConns, cfg.MinConns, cfg.MinIdleConns = masterConns, 0, 0
+	cfg.MaxConns, cfg.MinConns, cfg.MinIdleConns = conns, 0, 0
 	// Behind a pooler the next round trip may go to a connection on which somebody
 	// else has prepared a statement: each statement is one.
 	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
@@ -45,19 +58,29 @@ func openMaster(ctx context.Context, dsn string) (*pgxpool.Pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("catalog: %w", err)
 	}
-	if err := pool.Ping(ctx); err != nil {
-		pool.Close()
-		return nil, fmt.Errorf("catalog: connect to the master database: %w", err)
+	m := &master{Pool: pool}
+	if err := m.Ping(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("catalog: connect to the master database: %w", driver.Redact(err)), m.close())
 	}
-	return pool, nil
+	m.db, err = gorm.Open(postgres.New(postgres.Config{Conn: stdlib.OpenDBFromPool(pool)}), quiet())
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("catalog: %w", err), m.close())
+	}
+	return m, nil
 }
 
-func gormOn(pool *pgxpool.Pool) (*gorm.DB, error) {
-	db, err := gorm.Open(postgres.New(postgres.Config{Conn: stdlib.OpenDBFromPool(pool)}), quiet())
-	if err != nil {
-		return nil, fmt.Errorf("catalog: %w", err)
+// close closes both. It may be called on nil.
+func (m *master) close() (err error) {
+	if m == nil {
+		return nil
 	}
-	return db, nil
+	if m.db != nil {
+		if pool, noPool := m.db.DB(); noPool == nil { // it has a goroutine
+			err = pool.Close()
+		}
+	}
+	m.Close()
+	return err
 }
 
 // quiet is a configuration under which GORM logs nothing: errors are returned,

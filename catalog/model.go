@@ -89,6 +89,12 @@ func (r *tenantRow) public() Tenant {
 	return t
 }
 
+// samePlace reports whether r and o name the same place: rows of one id whose
+// places differ are two tenants, one after the other.
+func (r *tenantRow) samePlace(o *tenantRow) bool {
+	return r.Cluster == o.Cluster && r.Database == o.Database && r.Schema == o.Schema
+}
+
 func (r *tenantRow) role() string {
 	if r.Role == nil {
 		return ""

@@ -82,7 +82,7 @@ func (c *Catalog) draft(n New) (*tenantRow, error) {
 // hosts returns the rows for a tenant's hosts, the primary one first.
 func (c *Catalog) hosts(t scope.Tenant, names []string) ([]hostRow, error) {
 	if len(names) > maxHosts {
-		return nil, invalid("hosts", "", fmt.Sprintf("a tenant has at most %d", maxHosts))
+		return nil, invalid("host", "", fmt.Sprintf("a tenant has at most %d", maxHosts))
 	}
 	rows := make([]hostRow, 0, len(names))
 	seen := map[string]bool{}
@@ -90,11 +90,11 @@ func (c *Catalog) hosts(t scope.Tenant, names []string) ([]hostRow, error) {
 		host, err := ParseHost(name)
 		switch {
 		case err != nil:
-			return nil, invalid("hosts", name, err.Error())
+			return nil, invalid("host", name, err.Error())
 		case c.names.covers(host.Name):
-			return nil, &InputError{Field: "hosts", Value: name, Err: ErrReserved}
+			return nil, &InputError{Field: "host", Value: name, Err: ErrReserved}
 		case seen[host.Name]:
-			return nil, invalid("hosts", name, "it is given twice")
+			return nil, invalid("host", name, "it is given twice")
 		}
 		seen[host.Name] = true
 		rows = append(rows, hostRow{Name: host.Name, Tenant: t.String(), IsPrimary: len(rows) == 0})

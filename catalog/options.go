@@ -17,15 +17,17 @@ import (
 type Option func(*config) error
 
 type config struct {
-	keys       Keys
-	migrations Migrations
-	roles      bool
-	shared     []string // schemas behind each tenant's own
-	reserved   []string
-	choose     ServerChoice
-	ttl        time.Duration
-	pools      []plugin.PoolsOption
-	logger     *slog.Logger
+	keys        Keys
+	migrations  Migrations
+	roles       bool
+	moved       bool
+	noTemplates bool
+	shared      []string // schemas behind each tenant's own
+	reserved    []string
+	choose      ServerChoice
+	ttl         time.Duration
+	pools       []plugin.PoolsOption
+	logger      *slog.Logger
 }
 
 // Migrations make the tables of a new tenant. A migrator.Migrations is one.
@@ -40,7 +42,8 @@ type Migrations interface {
 }
 
 // WithMigrations sets what makes the tables of a new tenant, before the tenant
-// becomes active. The default is nothing: a new tenant then has no tables until
+// becomes active. A tenant with a database of its own gets a copy of one in which they
+// ran once, whatever they generated there: see [WithoutTemplates]. The default is nothing: a new tenant then has no tables until
 // the migrator has run.
 func WithMigrations(m Migrations) Option {
 	return func(c *config) error {
@@ -58,6 +61,11 @@ func WithKeys(k Keys) Option {
 	return func(c *config) error {
 		if k == nil {
 			return errors.New("catalog: WithKeys: the key ring is nil")
+		}
+		if fixed, ok := k.(FixedKeys); ok {
+			if err := checkRing(fixed); err != nil {
+				return err
+			}
 		}
 		c.keys = k
 		return nil
@@ -121,6 +129,21 @@ func WithServerChoice(f ServerChoice) Option {
 	}
 }
 
+// WithMovedMaster accepts that the master database is now in another place than
+// the one that it recorded: it was renamed, or restored on another server, for good.
+// Without it Open returns [ErrMoved], because a copy for tests knows the same
+// tenants on the same servers, and would drop those of the original.
+func WithMovedMaster() Option {
+	return func(c *config) error { c.moved = true; return nil }
+}
+
+// WithoutTemplates makes each database by running the migrations, and not as a copy
+// of a template. Use it when migrations generate what must differ from tenant to
+// tenant, such as secrets: a copy has the template's.
+func WithoutTemplates() Option {
+	return func(c *config) error { c.noTemplates = true; return nil }
+}
+
 // WithTTL sets how long a tenant is served from memory before it is read again.
 // The default is 30 seconds. Changes are seen at once where notifications can be
 // had; the TTL counts where they can't, as behind PgBouncer.
@@ -160,6 +183,10 @@ func newConfig(opts []Option) (config, error) {
 	c := config{choose: fewestTenants, ttl: defaultTTL, logger: slog.Default()}
 	var err error
 	for _, o := range opts {
+		if o == nil {
+			err = errors.Join(err, errors.New("catalog: an option is nil: leave it out"))
+			continue
+		}
 		err = errors.Join(err, o(&c))
 	}
 	if c.keys == nil {

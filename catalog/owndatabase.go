@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"gorm.io/gorm"
@@ -42,6 +43,12 @@ func (c *Catalog) makeDatabase(ctx context.Context, db *gorm.DB, row *tenantRow)
 	if err != nil {
 		return err
 	}
+	if intact, err := database.intact(db); err != nil || found && !intact {
+		if err = errors.Join(err, run(db, "drop database "+database.quoted()+" with (force)")); err != nil {
+			return err
+		}
+		found = false
+	}
 	if !found {
 		if err := c.createDatabase(ctx, db, row); err != nil {
 			return fmt.Errorf("make %s: %w", database, err)
@@ -79,8 +86,8 @@ func (c *Catalog) furnishDatabase(ctx context.Context, row *tenantRow) error {
 
 // dropDatabase drops the database, with the connections that are left in it, and
 // then the login.
-func (c *Catalog) dropDatabase(db *gorm.DB, row *tenantRow) error {
-	if err := c.claim(db, row); err != nil {
+func (c *Catalog) dropDatabase(db *gorm.DB, row *tenantRow, state State) error {
+	if err := c.reclaim(db, row, state); err != nil {
 		return err
 	}
 	database := object{aDatabase, row.Database}

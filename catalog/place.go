@@ -23,8 +23,9 @@ func (c *Catalog) build(ctx context.Context, row *tenantRow) error {
 }
 
 // demolish drops what was made for a tenant, in reverse. What is gone already is
-// no error; what isn't marked as the tenant's is.
-func (c *Catalog) demolish(ctx context.Context, row *tenantRow) error {
+// no error; what isn't marked as the tenant's is. The row must be in the given
+// state, Failed or Deleting.
+func (c *Catalog) demolish(ctx context.Context, row *tenantRow, state State) error {
 	if err := c.check(row); err != nil {
 		return err
 	}
@@ -35,9 +36,28 @@ func (c *Catalog) demolish(ctx context.Context, row *tenantRow) error {
 	defer s.close()
 	db := s.db.WithContext(ctx)
 	if row.Kind == OwnDatabase {
-		return c.dropDatabase(db, row)
+		return c.dropDatabase(db, row, state)
 	}
-	return db.Transaction(func(tx *gorm.DB) error { return c.dropSchema(tx, row) })
+	return db.Transaction(func(tx *gorm.DB) error { return c.dropSchema(tx, row, state) })
+}
+
+// reclaim claims the tenant and looks at the master's row once more. The lock of
+// the work may have been lost without anybody's knowledge, and another process may
+// have made the tenant in the meantime: only what the row still gives up is
+// dropped. Whoever makes the tenant again waits for the claim.
+func (c *Catalog) reclaim(db *gorm.DB, row *tenantRow, state State) error {
+	if err := c.claim(db, row); err != nil {
+		return err
+	}
+	last, err := c.row(db.Statement.Context, row.id())
+	if err != nil {
+		return err
+	}
+	same := last.State == state && last.samePlace(row)
+	if !same || state == Failed && last.ActivatedAt != nil {
+		return fmt.Errorf("%w: its row has changed, and nothing was dropped", ErrBusy)
+	}
+	return nil
 }
 
 // check refuses a place that is not a tenant's, whatever the row says: the
@@ -50,7 +70,7 @@ func (c *Catalog) check(row *tenantRow) error {
 		return fmt.Errorf("%w: %w", ErrForeign, err)
 	case slices.Contains(c.shared, row.Schema), !own && row.Schema == "public", row.Schema == "tenantry":
 		return fmt.Errorf("%w: schema %q of tenant %q", ErrForeign, row.Schema, row.ID)
-	case own && row.Database == row.Server.Database, !own && row.Database != row.Server.Database:
+	case own && row.Database == row.Server.Database, !own && row.Database != row.Server.Database, row.Cluster != row.Server.Cluster:
 		return fmt.Errorf("%w: database %q of tenant %q", ErrForeign, row.Database, row.ID)
 	}
 	return nil
@@ -99,7 +119,7 @@ func (c *Catalog) furnish(tx *gorm.DB, row *tenantRow) error {
 	if row.Role == nil {
 		return nil
 	}
-	if err := grant(tx, row); err != nil {
+	if err := c.grant(tx, row); err != nil {
 		return err
 	}
 	c.step(row, "granted")

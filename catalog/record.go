@@ -2,6 +2,8 @@ package catalog
 
 import (
 	"context"
+	"sync/atomic"
+	"time"
 
 	"github.com/tenantry/tenantry/httpmw"
 	"github.com/tenantry/tenantry/plugin"
@@ -9,12 +11,13 @@ import (
 )
 
 // record is what lookups and statements need of a tenant, made once for many of
-// them. It does not change.
+// them. It does not change, but for doubted.
 type record struct {
 	tenant scope.Tenant
 	state  State
 	refs   []httpmw.Ref // its id and its hosts
 
+	doubted  atomic.Int64     // when a server last refused its login, in Unix seconds
 	err      error            // why the tenant can't be placed
 	onMain   bool             // in a schema of the master database: the base pool's
 	database plugin.Database  // elsewhere
@@ -60,6 +63,14 @@ func (r *record) locate(ctx context.Context, c *Catalog, row *tenantRow) error {
 		r.settings = append(r.settings, plugin.Setting{Name: "role", Value: row.role()})
 	}
 	return err
+}
+
+// doubt reports whether the record should be read again because a server refuses its
+// login, at most once a second.
+func (r *record) doubt() bool {
+	now := time.Now().Unix()
+	last := r.doubted.Load()
+	return now > last && r.doubted.CompareAndSwap(last, now)
 }
 
 // refusal returns why a tenant in this state is not served, or nil. Migrations

@@ -66,7 +66,7 @@ func (c *Catalog) makeRole(tx *gorm.DB, row *tenantRow, password string) error {
 // grant gives the tenant's role its rights on the tables that are there and on
 // those that the administrator will make: to read and to write rows, nothing
 // else. The list of applied migrations is read only.
-func grant(tx *gorm.DB, row *tenantRow) error {
+func (c *Catalog) grant(tx *gorm.DB, row *tenantRow) error {
 	schema, role := pgx.Identifier{row.Schema}.Sanitize(), pgx.Identifier{row.role()}.Sanitize()
 	err := run(tx,
 		fmt.Sprintf("grant usage on schema %s to %s", schema, role),
@@ -77,11 +77,32 @@ func grant(tx *gorm.DB, row *tenantRow) error {
 	if err != nil {
 		return fmt.Errorf("grant role %q its rights: %w", row.role(), err)
 	}
+	if err := useShared(tx, row, c.sharedFor(row)); err != nil {
+		return err
+	}
 	var list *string
 	if err := tx.Raw("select pg_catalog.to_regclass(?)::text", schema+".migrations").Scan(&list).Error; err != nil || list == nil {
 		return err
 	}
 	return run(tx, fmt.Sprintf("revoke insert, update, delete on %s.migrations from %s", schema, role))
+}
+
+// useShared lets the role use the schemas behind its own, as far as not everybody
+// may: PostgreSQL passes over a schema of search_path that a role may not use.
+func useShared(tx *gorm.DB, row *tenantRow, schemas []string) error {
+	for _, s := range schemas {
+		var may bool
+		if err := tx.Raw("select pg_catalog.has_schema_privilege(?, ?, 'usage')", row.role(), s).Scan(&may).Error; err != nil {
+			return fmt.Errorf("shared schema %q: %w", s, err)
+		}
+		if may {
+			continue
+		}
+		if err := run(tx, fmt.Sprintf("grant usage on schema %s to %s", pgx.Identifier{s}.Sanitize(), pgx.Identifier{row.role()}.Sanitize())); err != nil {
+			return fmt.Errorf("shared schema %q: %w", s, err)
+		}
+	}
+	return nil
 }
 
 // dropRole drops the tenant's role and its rights in the current database.

@@ -304,8 +304,6 @@ func TestOnlyTenantsThatNeedAKeyMissIt(t *testing.T) {
 		"no key":           {catalog.FixedKeys{}, `key "2027"`},
 		"another key":      {catalog.FixedKeys{testKey(t, "new")}, `key "2027"`},
 		"a changed key":    {catalog.FixedKeys{another}, "does not open"},
-		"a key twice":      {catalog.FixedKeys{key, another}, "two keys"},
-		"the zero key":     {catalog.FixedKeys{{}, key}, "NewKey"},
 		"a ring that errs": {brokenKeys{broken}, broken.Error()},
 	} {
 		c, err := catalog.Open(t.Context(), master, catalog.WithKeys(test.keys))
@@ -326,6 +324,15 @@ func TestOnlyTenantsThatNeedAKeyMissIt(t *testing.T) {
 		if err := c.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+func TestAWrongRingOfFixedKeysIsRefusedAtOnce(t *testing.T) {
+	t.Parallel()
+	key := secretKey(t)
+	for want, keys := range map[string]catalog.FixedKeys{"two keys": {key, key}, "NewKey": {{}, key}} {
+		_, err := catalog.Open(t.Context(), pgtest.Database(t), catalog.WithKeys(keys))
+		mustSay(t, err, want)
 	}
 }
 

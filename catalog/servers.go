@@ -77,7 +77,7 @@ func (c *Catalog) describeServer(ctx context.Context, row *serverRow, connString
 	}
 	row.Cluster, row.Database, err = c.where(ctx, plugin.Database{Server: connString})
 	if err != nil {
-		return fmt.Errorf("catalog: server %q: %w", row.Name, err)
+		return &InputError{Field: "connection string", Reason: fmt.Sprintf("of server %q: %v", row.Name, err), Err: errors.Join(ErrInvalid, err)}
 	}
 	row.Conn, err = c.ring.seal(ctx, connStringOf(row.Name), connString)
 	return err
@@ -91,10 +91,32 @@ func (c *Catalog) where(ctx context.Context, d plugin.Database) (cluster, databa
 	}
 	defer s.close()
 	err = s.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+		if err := c.mayMake(tx); err != nil {
+			return err
+		}
 		cluster, database, err = identify(tx)
 		return err
 	})
 	return cluster, database, err
+}
+
+// mayMake returns what an administrator of a server lacks.
+func (c *Catalog) mayMake(tx *gorm.DB) error {
+	var may struct {
+		Role                string
+		Schemas, Everything bool
+	}
+	err := tx.Raw(`select rolname as role, pg_catalog.has_database_privilege(pg_catalog.current_database(), 'create') as schemas,
+		rolsuper or rolcreaterole as everything from pg_catalog.pg_roles where rolname = current_user`).Scan(&may).Error
+	switch {
+	case err != nil:
+		return err
+	case !may.Schemas:
+		return fmt.Errorf("role %q may not create schemas there: make it the owner of the database, or grant it CREATE on it", may.Role)
+	case c.roles && !may.Everything:
+		return fmt.Errorf("role %q may not create roles, which WithRoles needs: alter role %q createrole", may.Role, may.Role)
+	}
+	return nil
 }
 
 func identify(db *gorm.DB) (cluster, database string, err error) {
@@ -114,10 +136,10 @@ func (c *Catalog) registerMain(ctx context.Context) error {
 	}
 	err = db.Transaction(func(tx *gorm.DB) error {
 		var known serverRow
-		err := tx.Clauses(clause.Locking{Strength: "SHARE"}).Take(&known, "name = ?", Main).Error
+		err := tx.Clauses(clause.Locking{Strength: "NO KEY UPDATE"}).Take(&known, "name = ?", Main).Error
 		switch {
 		case err == nil:
-			return moveServer(tx, known, cluster, database)
+			return c.moveMain(tx, known, cluster, database)
 		case !errors.Is(err, gorm.ErrRecordNotFound):
 			return err
 		}
@@ -129,10 +151,22 @@ func (c *Catalog) registerMain(ctx context.Context) error {
 		}
 		return tx.Clauses(skip).Create(&row).Error
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrMoved) {
 		return fmt.Errorf("catalog: register the master's own server: %w", err)
 	}
-	return nil
+	return err
+}
+
+// moveMain follows the master to another place if that is allowed.
+func (c *Catalog) moveMain(tx *gorm.DB, known serverRow, cluster, database string) error {
+	if known.Cluster == cluster && known.Database == database {
+		return nil
+	}
+	if !c.moved {
+		return fmt.Errorf("%w: database %q of the server with system identifier %s, and not %q of %s: if it has moved for good, open it with catalog.WithMovedMaster; never open a copy, whose tenants are the original's",
+			ErrMoved, known.Database, known.Cluster, database, cluster)
+	}
+	return moveServer(tx, known, cluster, database)
 }
 
 // moveServer writes down that a server has another identity than it had: it was
@@ -167,11 +201,10 @@ type ServerChange struct {
 // without an error for those in use. The connection string of [Main] is the one
 // that the catalog was opened with, and can't be changed here.
 func (c *Catalog) ChangeServer(ctx context.Context, name string, change ServerChange) error {
-	known, err := c.server(ctx, name)
+	row, err := c.server(ctx, name)
 	if err != nil {
 		return err
 	}
-	row := known
 	if change.Capacity != nil {
 		row.Capacity = int64(*change.Capacity)
 	}
@@ -190,8 +223,14 @@ func (c *Catalog) ChangeServer(ctx context.Context, name string, change ServerCh
 		return invalid("capacity", fmt.Sprint(row.Capacity), "it is negative")
 	}
 	err = c.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-		if err := moveServer(tx, known, row.Cluster, row.Database); err != nil {
+		var known serverRow
+		if err := tx.Clauses(clause.Locking{Strength: "UPDATE"}).Take(&known, "name = ?", name).Error; err != nil {
 			return err
+		}
+		if change.ConnString != nil {
+			if err := moveServer(tx, known, row.Cluster, row.Database); err != nil {
+				return err
+			}
 		}
 		return tx.Model(&row).Select(change.columns()).Updates(&row).Error
 	})
@@ -226,12 +265,15 @@ func (c *Catalog) RemoveServer(ctx context.Context, name string) error {
 	if name == Main {
 		return invalid("server", name, "it is the master's own")
 	}
-	row, err := c.server(ctx, name)
-	if err != nil {
+	if _, err := c.server(ctx, name); err != nil {
 		return err
 	}
-	err = c.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-		if err := tx.Delete(&serverRow{}, "name = ?", name).Error; err != nil {
+	err := c.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+		var row serverRow
+		if err := tx.Clauses(clause.Locking{Strength: "UPDATE"}).Take(&row, "name = ?", name).Error; err != nil {
+			return err
+		}
+		if err := tx.Delete(&row).Error; err != nil {
 			return err
 		}
 		return tx.Delete(&databaseRow{}, "cluster = ? and name = ?", row.Cluster, row.Database).Error

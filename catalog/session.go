@@ -5,12 +5,14 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 
+	"github.com/tenantry/tenantry/internal/driver"
 	"github.com/tenantry/tenantry/plugin"
 )
 
@@ -24,11 +26,17 @@ type session struct {
 	db   *gorm.DB
 }
 
+// dialLimit bounds a dial where the connection string has no connect_timeout.
+const dialLimit = 10 * time.Second
+
 // dial connects to d. Close the session.
 func dial(ctx context.Context, d plugin.Database) (*session, error) {
 	cfg, err := d.Config()
 	if err != nil {
 		return nil, err
+	}
+	if cfg.ConnConfig.ConnectTimeout <= 0 {
+		cfg.ConnConfig.ConnectTimeout = dialLimit
 	}
 	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeDescribeExec
 	cfg.ConnConfig.StatementCacheCapacity, cfg.ConnConfig.DescriptionCacheCapacity = 0, 0
@@ -36,7 +44,7 @@ func dial(ctx context.Context, d plugin.Database) (*session, error) {
 	pool.SetMaxOpenConns(1)
 	s := &session{pool: pool}
 	if err := pool.PingContext(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("connect to %s: %w", d, err), s.close())
+		return nil, errors.Join(fmt.Errorf("connect to %s: %w", d, driver.Redact(err)), s.close())
 	}
 	if s.db, err = gorm.Open(postgres.New(postgres.Config{Conn: pool}), quiet()); err != nil {
 		return nil, errors.Join(err, s.close())

@@ -50,7 +50,7 @@ func TestSignUpUnderLoad(t *testing.T) {
 		}
 	}
 	oneWins(t, "id", oneName)
-	oneWins(t, "hosts", oneHost)
+	oneWins(t, "host", oneHost)
 	c, pool := processes[0], admin(t, dsn)
 	mustMatch(t, c, pool, prefix)
 	if n := one[int](t, pool, "select count(*)::int from tenantry.tenants where state = 'active'"); n != names+2 {

@@ -48,11 +48,11 @@ func (s *strategy) Place(ctx context.Context, base *pgxpool.Pool, t scope.Tenant
 		return plugin.Placement{}, err
 	}
 	p, err := s.place(ctx, base, r)
-	if err == nil || !refusesLogin(err) {
+	if err == nil || !refusesLogin(err) || !r.doubt() {
 		return p, err
 	}
 	// The password may have changed, and the record is older.
-	s.catalog.cache.forget(t)
+	s.catalog.cache.doubtOne(r)
 	again, err2 := s.catalog.find(ctx, idRef(t))
 	if err2 != nil || again.database == r.database {
 		return p, err
@@ -78,7 +78,7 @@ func (s *strategy) place(ctx context.Context, base *pgxpool.Pool, r *record) (p 
 	default:
 		p, err = s.catalog.pools.Place(ctx, r.database)
 	}
-	p.Schema, p.Settings = r.schema, settings
+	p.Schema, p.Managed, p.Settings = r.schema, true, settings
 	return p, err
 }
 

@@ -81,7 +81,7 @@ func isThere(err error) bool {
 // template returns the name of the template database on the server of row, made
 // if need be, or "" if there is none.
 func (c *Catalog) template(ctx context.Context, db *gorm.DB, row *tenantRow) string {
-	if c.migrations == nil {
+	if c.migrations == nil || c.noTemplates {
 		return ""
 	}
 	hash := sha256.Sum256([]byte(c.migrations.Fingerprint()))
@@ -107,7 +107,7 @@ func (c *Catalog) templatePrefix() string { return "tenantry_" + c.identity + "_
 // lets one session at a time make it.
 func (c *Catalog) ensureTemplate(ctx context.Context, db *gorm.DB, row *tenantRow, name string) error {
 	template := object{aDatabase, name}
-	if _, found, err := template.find(db); err != nil || found {
+	if found, err := template.intact(db); err != nil || found {
 		return err
 	}
 	lock := fmt.Sprintf("advisory_lock(pg_catalog.hashtextextended('%s', 0))", name)
@@ -115,7 +115,10 @@ func (c *Catalog) ensureTemplate(ctx context.Context, db *gorm.DB, row *tenantRo
 		return err
 	}
 	defer func() { _ = run(db, "select pg_catalog.pg_"+strings.Replace(lock, "_lock", "_unlock", 1)) }() // the session's end unlocks, too
-	if _, found, err := template.find(db); err != nil || found {
+	if found, err := template.intact(db); err != nil || found {
+		return err
+	}
+	if err := dropTemplate(db, template); err != nil { // half dropped
 		return err
 	}
 	start := time.Now()
@@ -181,12 +184,20 @@ func (c *Catalog) dropTemplates(db *gorm.DB, except string, age time.Duration) e
 	return nil
 }
 
-// dropTemplate drops a template or a draft of one, if it is there.
+// dropTemplate drops a template or a draft of one, if it is there. One of which a
+// drop was cut off can't be altered any more.
 func dropTemplate(db *gorm.DB, template object) error {
-	if _, found, err := template.find(db); err != nil || !found {
+	var isTemplate []bool
+	err := db.Raw("select datistemplate from pg_catalog.pg_database where datname = ?", template.name).Scan(&isTemplate).Error
+	if err != nil || len(isTemplate) == 0 {
 		return err
 	}
-	return run(db, "alter database "+template.quoted()+" with is_template false", "drop database if exists "+template.quoted()+" with (force)")
+	if isTemplate[0] {
+		if err := run(db, "alter database "+template.quoted()+" with is_template false"); err != nil {
+			return err
+		}
+	}
+	return run(db, "drop database if exists "+template.quoted()+" with (force)")
 }
 
 // outdated reports whether the mark of a template says that it is so old.

@@ -43,7 +43,7 @@ func describeViolation(err error, op, what string) error {
 	case "tenants_pkey":
 		return &InputError{Field: "id", Value: what, Err: ErrTaken}
 	case "hosts_pkey":
-		return &InputError{Field: "hosts", Value: keyOf(pgErr.Detail), Err: ErrTaken}
+		return &InputError{Field: "host", Value: keyOf(pgErr.Detail), Err: ErrTaken}
 	case "servers_pkey":
 		return &InputError{Field: "server", Value: what, Err: ErrTaken}
 	case "databases_pkey", "servers_cluster_database_key":

@@ -62,6 +62,10 @@ func New(db *gorm.DB, tenants Tenants, migrations []*gormigrate.Migration, opts 
 		m.err = errors.Join(m.err, errors.New("migrator: the tenants are nil: pass a migrator.List or a catalog"))
 	}
 	for _, o := range opts {
+		if o == nil {
+			m.err = errors.Join(m.err, errors.New("migrator: an option is nil: leave it out"))
+			continue
+		}
 		m.err = errors.Join(m.err, o(m))
 	}
 	return m

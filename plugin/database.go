@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -76,6 +77,9 @@ func (d Database) locate() (place, *pgxpool.Config, error) {
 		return place{}, nil, errors.New("plugin: the Database has no Server: set its connection string")
 	}
 	cfg, err := pgxpool.ParseConfig(d.Server)
+	if err == nil && strings.ContainsAny(cfg.ConnConfig.Database, "@") {
+		err = errors.New("a part of the password is where the database should be")
+	}
 	if err != nil {
 		// pgx hides the password in its errors only where it finds it, and a text
 		// that it can't parse is where it may not.

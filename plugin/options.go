@@ -10,6 +10,9 @@ import (
 // Option changes what [New] builds.
 type Option func(*config) error
 
+// errNilOption answers what is mostly a forgotten condition.
+var errNilOption = errors.New("plugin: an option is nil: leave it out")
+
 type config struct {
 	maxConns int32
 	hooks    []func(*pgxpool.Config) error

@@ -40,6 +40,10 @@ func New(strategy Strategy, opts ...Option) *Plugin {
 		p.err = errors.Join(p.err, s.check())
 	}
 	for _, o := range opts {
+		if o == nil {
+			p.err = errors.Join(p.err, errNilOption)
+			continue
+		}
 		p.err = errors.Join(p.err, o(&p.config))
 	}
 	return p

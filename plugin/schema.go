@@ -79,6 +79,10 @@ func BySchema(opts ...SchemaOption) Strategy {
 		scope: []string{"public"},
 	}
 	for _, o := range opts {
+		if o == nil {
+			s.err = errors.Join(s.err, errNilOption)
+			continue
+		}
 		s.err = errors.Join(s.err, o(s))
 	}
 	return s

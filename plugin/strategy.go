@@ -39,6 +39,11 @@ type Placement struct {
 	// there is nothing to check.
 	Schema string
 
+	// Managed says that whoever makes tenants makes the schema, too: then the
+	// migrator does not create it when it is missing, and its transaction ends
+	// with 3F000 like any other.
+	Managed bool
+
 	// Settings are set in this order for the one statement or transaction.
 	Settings []Setting
 
@@ -81,7 +86,7 @@ func (l locator) Locate(ctx context.Context, s driver.Scope) (driver.Target, err
 	if err != nil {
 		return driver.Target{}, err
 	}
-	t := driver.Target{Pool: p.Pool, Schema: p.Schema, Lease: p.Lease, Settings: make([]driver.Setting, len(p.Settings))}
+	t := driver.Target{Pool: p.Pool, Schema: p.Schema, Managed: p.Managed, Lease: p.Lease, Settings: make([]driver.Setting, len(p.Settings))}
 	for i, s := range p.Settings {
 		t.Settings[i] = driver.Setting(s)
 	}

@@ -56,7 +56,7 @@ func (c *conn) empty() error {
 // connection that does not answer back to its pool, from under the lease.
 func (c *conn) Ping(ctx context.Context) error {
 	if c.lease == nil {
-		return c.connector.Base.Ping(ctx)
+		return Redact(c.connector.Base.Ping(ctx))
 	}
 	return retryable(c.lease.conn().Ping(ctx))
 }

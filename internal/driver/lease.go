@@ -61,7 +61,7 @@ func connect(ctx context.Context, pool *pgxpool.Pool) (*stdlib.Conn, error) {
 		c, err = connector.Connect(context.WithValue(ctx, pathRefused{}, true))
 	}
 	if err != nil {
-		return nil, err
+		return nil, Redact(err)
 	}
 	return c.(*stdlib.Conn), nil //nolint:forcetypeassert // what stdlib's connector returns
 }

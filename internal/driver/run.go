@@ -149,6 +149,8 @@ func (l *lease) failed(op string, err error) error {
 	switch {
 	case codeOf(err) == codeNoSchema && l.scope.Shared:
 		err = fmt.Errorf("%w: create it, or name the schema of the shared tables with plugin.WithSharedScope", err)
+	case codeOf(err) == codeNoSchema && l.target.Managed:
+		err = fmt.Errorf("%w: the tenant's schema is gone: restore it from a backup, or drop the tenant", err)
 	case codeOf(err) == codeNoSchema:
 		err = fmt.Errorf("%w: run the migrator, which creates it, or check the strategy's schema names", err)
 	case refuses(err, refusalUsage):

@@ -24,6 +24,7 @@ type Locator interface {
 type Target struct {
 	Pool     *pgxpool.Pool
 	Schema   string    // must exist, or the statement is refused; "" asks for none
+	Managed  bool      // a preamble must not create the schema
 	Settings []Setting // set in this order
 	Lease    Lease     // nil if nobody needs to know when the pool is in use
 }

@@ -15,8 +15,8 @@ type preambleKey struct{}
 
 // WithPreamble returns a context whose transactions run SQL between BEGIN and
 // the target's settings, in the same round trip. schema is the target's, which
-// need not exist yet: the migrator locks and creates it there. An empty string
-// adds nothing.
+// need not exist yet: the migrator locks and creates it there. It is "" if there is
+// none, or if it must not be created. An empty string adds nothing.
 func WithPreamble(ctx context.Context, sql func(schema string) string) context.Context {
 	return context.WithValue(ctx, preambleKey{}, sql)
 }
@@ -27,12 +27,15 @@ func HasPreamble(ctx context.Context) bool {
 	return ok
 }
 
-func preamble(ctx context.Context, schema string) string {
+func preamble(ctx context.Context, t *Target) string {
 	sql, ok := ctx.Value(preambleKey{}).(func(string) string)
-	if !ok {
+	switch {
+	case !ok:
 		return ""
+	case t.Managed:
+		return sql("")
 	}
-	return sql(schema)
+	return sql(t.Schema)
 }
 
 // tx ends the transaction of a conn.
@@ -63,7 +66,7 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 	if c.inTx {
 		return nil, errors.New("tenantry: the connection is in a transaction already")
 	}
-	begin += "; " + preamble(ctx, l.target.Schema)
+	begin += "; " + preamble(ctx, l.target)
 	t, err := c.begin(ctx, begin)
 	if err != nil {
 		c.connector.Counters.Errors.Add(1)
