@@ -42,20 +42,29 @@ func newService(ctx context.Context, db *gorm.DB, tenants *catalog.Catalog) (htt
 		return nil, err
 	}
 
-	// 2. All tenants get the same tables, wherever they live.
+	// 2. What a crash has cut off is finished, and all tenants get the same tables,
+	// wherever they live.
+	if err := tenants.Repair(ctx); err != nil {
+		return nil, err
+	}
 	if _, err := migrator.New(db, tenants, migrations).Run(ctx); err != nil {
 		return nil, err
 	}
 
 	// 3. A customer signs up, and is served from the next request on.
-	r := gin.New()
+	r := gin.Default()
 	r.POST("/signup", func(c *gin.Context) {
-		_, err := tenants.Create(c.Request.Context(), catalog.New{ID: c.PostForm("subdomain")})
-		if err != nil {
-			_ = c.AbortWithError(http.StatusConflict, err)
-			return
+		ctx := context.WithoutCancel(c.Request.Context()) // who hangs up has signed up all the same
+		_, err := tenants.Create(ctx, catalog.New{ID: c.PostForm("subdomain")})
+		var refused *catalog.InputError
+		switch {
+		case errors.As(err, &refused):
+			c.String(http.StatusUnprocessableEntity, refused.Error())
+		case err != nil:
+			_ = c.AbortWithError(http.StatusInternalServerError, err)
+		default:
+			c.Status(http.StatusCreated)
 		}
-		c.Status(http.StatusCreated)
 	})
 
 	// 4. acme.myservice.com is the tenant acme.
@@ -134,7 +143,7 @@ func TestTheProgramOfTheREADME(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []struct{ subdomain, want string }{{"acme", "201 "}, {"globex", "201 "}, {"acme", "409 "}} {
+	for _, c := range []struct{ subdomain, want string }{{"acme", "201 "}, {"globex", "201 "}, {"acme", `422 catalog: taken id "acme"`}, {"www", `422 catalog: reserved id "www"`}} {
 		if got := send(service, http.MethodPost, "www.myservice.com", "/signup", url.Values{"subdomain": {c.subdomain}}); got != c.want {
 			t.Errorf("signing %s up: got %q, want %q", c.subdomain, got, c.want)
 		}
