@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tenantry/tenantry/catalog"
 	"github.com/tenantry/tenantry/scope"
@@ -75,11 +76,12 @@ func (d *demo) showSignup(ctx context.Context, in newCustomer) error {
 		if err != nil {
 			return err
 		}
-		if _, err := d.request(ctx, "POST", domain, "/signup", string(body), http.StatusCreated); err != nil {
+		// Another process on the same database may have just done so.
+		if _, err := d.request(ctx, "POST", domain, "/signup", string(body), http.StatusCreated, http.StatusConflict); err != nil {
 			return err
 		}
 	}
-	tenant, err := d.backend.tenants.Get(ctx, id)
+	tenant, err := d.active(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -90,6 +92,24 @@ func (d *demo) showSignup(ctx context.Context, in newCustomer) error {
 	d.print("  %-6s  plan %s, signed up by %s\n", id, tenant.Labels[labelPlan], by.Contact)
 	d.print("  %-6s  schema %s in database %s, as role %s\n", id, tenant.Schema, tenant.Database, tenant.Role)
 	return seed(ctx, d.backend.db, id, d.progress)
+}
+
+// active returns the tenant as soon as it is active: another process may still be
+// making it.
+func (d *demo) active(ctx context.Context, id scope.Tenant) (catalog.Tenant, error) {
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	for {
+		tenant, err := d.backend.tenants.Get(ctx, id)
+		if err != nil || tenant.State != catalog.Provisioning {
+			return tenant, err
+		}
+		select {
+		case <-ctx.Done():
+			return tenant, ctx.Err()
+		case <-again.C:
+		}
+	}
 }
 
 // showOther creates an invoice for acme and lets globex ask for it.

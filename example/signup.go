@@ -29,8 +29,38 @@ type Signup struct {
 }
 
 // signUp makes the customer: when it returns without an error, the next request on
-// the subdomain is served.
+// the subdomain is served. If an earlier try of the same person has failed, it goes
+// on with that.
 func (b *backend) signUp(ctx context.Context, in newCustomer) (catalog.Tenant, error) {
+	tenant, err := b.signUpNew(ctx, in)
+	var state *catalog.StateError
+	if errors.As(err, &state) && state.State == catalog.Failed {
+		return b.tryAgain(ctx, in, state.Tenant, err)
+	}
+	return tenant, err
+}
+
+// tryAgain makes a customer whose making has failed, if in is of the same person;
+// otherwise the subdomain is taken.
+func (b *backend) tryAgain(ctx context.Context, in newCustomer, t scope.Tenant, taken error) (catalog.Tenant, error) {
+	tenant, err := b.tenants.Get(ctx, t)
+	if err != nil {
+		return tenant, err
+	}
+	by, err := b.signedUpBy(ctx, tenant)
+	if err != nil {
+		return tenant, err
+	}
+	if by.Email != in.Email || tenant.Kind != in.kind() {
+		return tenant, taken
+	}
+	if err := b.tenants.Repair(ctx, t); err != nil {
+		return tenant, err
+	}
+	return b.tenants.Get(ctx, t)
+}
+
+func (b *backend) signUpNew(ctx context.Context, in newCustomer) (catalog.Tenant, error) {
 	shared := b.db.WithContext(scope.Shared(ctx))
 	by := Signup{Company: in.Company, Contact: in.Contact, Email: in.Email}
 	if err := shared.Create(&by).Error; err != nil {

@@ -157,7 +157,7 @@ func TestAFailedSignUpTellsTheClientNothingAndTheNextStartMendsIt(t *testing.T) 
 	p := start(t, dsn)
 	hook(t, dsn, "raise exception 'the disk is full'")
 	status, body := p.ask(t, "POST", "localhost", "/signup", customerOf("initech", "shared"))
-	if status != http.StatusServiceUnavailable || body != `{"error":"the account could not be made yet: we keep the subdomain for you, and try again"}` {
+	if status != http.StatusServiceUnavailable || body != `{"error":"the account could not be made yet: we keep the subdomain for you, please try again"}` {
 		t.Errorf("got %d %s", status, body)
 	}
 	if status, _ := p.do(t, "GET", "initech", "/", ""); status != http.StatusNotFound {
@@ -173,6 +173,27 @@ func TestAFailedSignUpTellsTheClientNothingAndTheNextStartMendsIt(t *testing.T) 
 	}
 	execute(t, dsn, "drop event trigger hook")
 	p = start(t, dsn)
+	add(t, p, "initech", "Chotchkie's")
+	mustHaveSignups(t, dsn, "3")
+}
+
+func TestWhoseSignUpHasFailedMayTryAgain(t *testing.T) {
+	t.Parallel()
+	dsn := database(t)
+	p := start(t, dsn)
+	hook(t, dsn, "raise exception 'the disk is full'")
+	body := customerOf("initech", "shared")
+	if status, answer := p.ask(t, "POST", "localhost", "/signup", body); status != http.StatusServiceUnavailable {
+		t.Errorf("got %d %s", status, answer)
+	}
+	execute(t, dsn, "drop event trigger hook")
+	stranger := strings.Replace(body, "bill@", "milton@", 1)
+	if status, answer := p.ask(t, "POST", "localhost", "/signup", stranger); status != http.StatusConflict {
+		t.Errorf("a stranger got %d %s", status, answer)
+	}
+	if status, answer := p.ask(t, "POST", "localhost", "/signup", body); status != http.StatusCreated {
+		t.Errorf("got %d %s", status, answer)
+	}
 	add(t, p, "initech", "Chotchkie's")
 	mustHaveSignups(t, dsn, "3")
 }

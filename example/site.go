@@ -63,7 +63,7 @@ func explain(ctx context.Context, err error, in newCustomer) error {
 		return &requestError{http.StatusUnprocessableEntity, "company: " + input.Reason}
 	}
 	slog.ErrorContext(ctx, "sign-up failed", "tenant", in.Subdomain, "error", err)
-	return &requestError{http.StatusServiceUnavailable, "the account could not be made yet: we keep the subdomain for you, and try again"}
+	return &requestError{http.StatusServiceUnavailable, "the account could not be made yet: we keep the subdomain for you, please try again"}
 }
 
 // tenantURL returns where the tenant is served, on the port of the request.
