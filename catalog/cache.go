@@ -127,6 +127,7 @@ func (c *cache) drop(r *record) {
 // keep puts a record under all its refs until the time is over.
 func (c *cache) keep(r *record, expires time.Time) {
 	if e, ok := c.byRef[idRef(r.tenant)]; ok {
+		r.doubted.Store(e.record.doubted.Load())
 		c.drop(e.record)
 	}
 	for _, ref := range r.refs {

@@ -35,7 +35,9 @@ func (c *Catalog) Create(ctx context.Context, n New) (Tenant, error) {
 		return Tenant{}, err
 	}
 	var tenant Tenant
+	begun := false
 	err = c.alone(ctx, row.id(), func(ctx context.Context) error {
+		begun = true
 		down, err := c.unreachable(ctx, n)
 		if err != nil {
 			return err
@@ -46,7 +48,7 @@ func (c *Catalog) Create(ctx context.Context, n New) (Tenant, error) {
 		tenant, err = c.provision(ctx, row)
 		return err
 	})
-	if errors.Is(err, ErrBusy) { // another call has the id already
+	if !begun && errors.Is(err, ErrBusy) { // another call has the id already
 		err = &InputError{Field: "id", Value: n.ID, Err: ErrTaken}
 	}
 	return tenant, err

@@ -2,6 +2,8 @@ package catalog
 
 import (
 	"context"
+	"database/sql"
+	sqldriver "database/sql/driver"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -60,14 +62,39 @@ func openMaster(ctx context.Context, dsn string, conns int32) (*master, error) {
 	}
 	m := &master{Pool: pool}
 	if err := m.Ping(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("catalog: connect to the master database: %w", driver.Redact(err)), m.close())
+		return nil, errors.Join(fmt.Errorf("catalog: connect to the master database: %w", err), m.close())
 	}
-	m.db, err = gorm.Open(postgres.New(postgres.Config{Conn: stdlib.OpenDBFromPool(pool)}), quiet())
+	m.db, err = gorm.Open(postgres.New(postgres.Config{Conn: m.sql()}), quiet())
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("catalog: %w", err), m.close())
 	}
 	return m, nil
 }
+
+// sql returns the pool for GORM.
+func (m *master) sql() *sql.DB {
+	db := sql.OpenDB(redacting{stdlib.GetPoolConnector(m.Pool)})
+	db.SetMaxIdleConns(0) // the pool keeps them
+	return db
+}
+
+// redacting connects without the configuration in its errors.
+type redacting struct{ sqldriver.Connector }
+
+// Connect connects.
+func (r redacting) Connect(ctx context.Context) (sqldriver.Conn, error) {
+	c, err := r.Connector.Connect(ctx)
+	return c, driver.Redact(err)
+}
+
+// Begin begins a transaction past GORM.
+func (m *master) Begin(ctx context.Context) (pgx.Tx, error) {
+	tx, err := m.Pool.Begin(ctx)
+	return tx, driver.Redact(err)
+}
+
+// Ping asks for a sign of life.
+func (m *master) Ping(ctx context.Context) error { return driver.Redact(m.Pool.Ping(ctx)) }
 
 // close closes both. It may be called on nil.
 func (m *master) close() (err error) {

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -55,7 +56,7 @@ func (c *Catalog) reclaim(db *gorm.DB, row *tenantRow, state State) error {
 	}
 	same := last.State == state && last.samePlace(row)
 	if !same || state == Failed && last.ActivatedAt != nil {
-		return fmt.Errorf("%w: its row has changed, and nothing was dropped", ErrBusy)
+		return errors.New("another call has changed its row meanwhile, and nothing was dropped")
 	}
 	return nil
 }

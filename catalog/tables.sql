@@ -41,7 +41,7 @@ create table tenantry.tenants (
 	schema text not null check (schema = lower(schema) and schema !~ '^pg_' and schema not in ('information_schema', 'tenantry', '')),
 	role text,
 	password bytea,
-	labels jsonb not null default '{}' check (jsonb_typeof(labels) = 'object' and not jsonb_path_exists(labels, '$.* ? (@.type() <> "string")')),
+	labels jsonb not null default '{}' check (jsonb_typeof(labels) = 'object' and not jsonb_path_exists(labels, 'strict $.* ? (@.type() <> "string")', '{}', true)),
 	failure text not null default '',
 	activated_at timestamptz,
 	created_at timestamptz not null default now(),
