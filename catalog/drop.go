@@ -15,10 +15,11 @@ import (
 // nothing happens but [ErrNotConfirmed].
 //
 // From the start of Drop on the tenant is not served. Statements that still run
-// in a database of its own are ended; those in a schema are waited for. If Drop
-// ends midway, the tenant stays [Deleting], and [Catalog.Repair] or Drop goes on.
-// What isn't marked as this tenant's is never dropped: then Drop returns
-// [ErrForeign] before it changes anything.
+// in a database of its own are ended; those in a schema are waited for, 10 seconds
+// at most. If Drop ends midway, the tenant stays [Deleting], and [Catalog.Repair] or Drop goes on.
+// What isn't marked as this tenant's is never dropped, nor a schema on which
+// something outside depends: then Drop returns [ErrForeign] before it changes
+// anything.
 func (c *Catalog) Drop(ctx context.Context, t scope.Tenant, confirm string) error {
 	if confirm != t.String() || t.IsZero() {
 		return ErrNotConfirmed

@@ -56,6 +56,9 @@ func (c *Catalog) AddServer(ctx context.Context, n NewServer) error {
 	if _, err := scope.Parse(n.Name); err != nil || n.Name == Main {
 		return invalid("server", n.Name, "a server's name is 1 to 48 characters of a-z, 0-9, '_' and '-', a letter first, and not "+Main)
 	}
+	if _, err := c.server(ctx, n.Name); err == nil {
+		return &InputError{Field: "server", Value: n.Name, Err: ErrTaken}
+	}
 	row := serverRow{Name: n.Name, Capacity: int64(n.Capacity)}
 	if err := c.describeServer(ctx, &row, n.ConnString, n.Capacity); err != nil {
 		return err
@@ -75,9 +78,12 @@ func (c *Catalog) describeServer(ctx context.Context, row *serverRow, connString
 	if capacity < 0 {
 		return invalid("capacity", fmt.Sprint(capacity), "it is negative")
 	}
-	row.Cluster, row.Database, err = c.where(ctx, plugin.Database{Server: connString})
-	if err != nil {
-		return &InputError{Field: "connection string", Reason: fmt.Sprintf("of server %q: %v", row.Name, err), Err: errors.Join(ErrInvalid, err)}
+	d := plugin.Database{Server: connString}
+	if _, err := d.Config(); err != nil {
+		return invalid("connection string", "", err.Error())
+	}
+	if row.Cluster, row.Database, err = c.where(ctx, d); err != nil {
+		return fmt.Errorf("catalog: server %q: %w", row.Name, err)
 	}
 	row.Conn, err = c.ring.seal(ctx, connStringOf(row.Name), connString)
 	return err
