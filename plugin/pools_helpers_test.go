@@ -141,12 +141,15 @@ func users(s plugin.ServerStats) (names []string) {
 // eventually waits until ok.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline, again := time.NewTimer(30*time.Second), time.NewTicker(time.Millisecond)
+	defer deadline.Stop()
+	defer again.Stop()
 	for !ok() {
-		if time.Now().After(deadline) {
+		select {
+		case <-deadline.C:
 			t.Fatalf("never: %s", what)
+		case <-again.C:
 		}
-		time.Sleep(time.Millisecond)
 	}
 }
 
