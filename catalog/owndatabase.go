@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"gorm.io/gorm"
@@ -43,13 +42,16 @@ func (c *Catalog) makeDatabase(ctx context.Context, db *gorm.DB, row *tenantRow)
 	if err != nil {
 		return err
 	}
-	if intact, err := database.intact(db); err != nil || found && !intact {
-		if err = errors.Join(err, run(db, "drop database "+database.quoted()+" with (force)")); err != nil {
+	intact, err := database.intact(db)
+	if err != nil {
+		return err
+	}
+	if found && !intact {
+		if err := run(db, "drop database "+database.quoted()+" with (force)"); err != nil {
 			return err
 		}
-		found = false
 	}
-	if !found {
+	if !intact {
 		if err := c.createDatabase(ctx, db, row); err != nil {
 			return fmt.Errorf("make %s: %w", database, err)
 		}
