@@ -64,28 +64,24 @@ func (c *Catalog) drop(ctx context.Context, row *tenantRow) error {
 
 // mayDrop looks, before anything changes, whether everything is the tenant's.
 func (c *Catalog) mayDrop(ctx context.Context, row *tenantRow) error {
-	if err := c.check(row); err != nil {
-		return err
-	}
-	s, err := c.administer(ctx, row, "")
-	if err != nil {
-		return err
-	}
-	defer s.close()
+	return c.atServer(ctx, row, func(db *gorm.DB) error {
+		return db.Transaction(func(tx *gorm.DB) error { return c.allMine(tx, row) })
+	})
+}
+
+func (c *Catalog) allMine(tx *gorm.DB, row *tenantRow) error {
 	place := object{aSchema, row.Schema}
 	if row.Kind == OwnDatabase {
 		place = object{aDatabase, row.Database}
 	}
-	return s.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-		found, err := c.mine(tx, row, place)
-		if err == nil && found && row.Kind == OwnSchema {
-			err = standsAlone(tx, place)
-		}
-		if err == nil && row.Role != nil {
-			_, err = c.mine(tx, row, object{aRole, row.role()})
-		}
-		return err
-	})
+	found, err := c.mine(tx, row, place)
+	if err == nil && found && row.Kind == OwnSchema {
+		err = standsAlone(tx, place)
+	}
+	if err == nil && row.Role != nil {
+		_, err = c.mine(tx, row, object{aRole, row.role()})
+	}
+	return err
 }
 
 // erase deletes the tenant's row, and with it the hosts.

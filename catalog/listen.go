@@ -7,8 +7,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/tenantry/tenantry/internal/driver"
+	"github.com/tenantry/tenantry/plugin"
 	"github.com/tenantry/tenantry/scope"
 )
 
@@ -50,17 +51,21 @@ func (c *Catalog) listen() {
 
 // hear listens until something goes wrong.
 func (c *Catalog) hear() error {
-	cfg, err := pgxpool.ParseConfig(c.dsn())
+	cfg, err := plugin.Database{Server: c.dsn()}.Config()
 	if err != nil {
 		return err
 	}
 	conn, err := pgx.ConnectConfig(c.ctx, cfg.ConnConfig)
 	if err != nil {
-		return err
+		return driver.Redact(err)
 	}
 	defer hangUp(conn)
-	if err := direct(c.ctx, conn); err != nil {
+	direct, err := driver.Direct(c.ctx, conn.PgConn())
+	if err != nil {
 		return err
+	}
+	if !direct {
+		return errPooled
 	}
 	if _, err := conn.Exec(c.ctx, "listen tenantry"); err != nil {
 		return err
@@ -92,19 +97,6 @@ func (c *Catalog) hearOne(conn *pgx.Conn) error {
 		c.cache.forget(t)
 	} else {
 		c.cache.doubt()
-	}
-	return nil
-}
-
-// direct returns errPooled if conn leads through a transaction pooler: the
-// process id that it was told at its start is not the server process's.
-func direct(ctx context.Context, conn *pgx.Conn) error {
-	var pid uint32
-	if err := conn.QueryRow(ctx, "select pg_catalog.pg_backend_pid()", pgx.QueryExecModeExec).Scan(&pid); err != nil {
-		return err
-	}
-	if pid != conn.PgConn().PID() {
-		return errPooled
 	}
 	return nil
 }

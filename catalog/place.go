@@ -27,6 +27,17 @@ func (c *Catalog) build(ctx context.Context, row *tenantRow) error {
 // no error; what isn't marked as the tenant's is. The row must be in the given
 // state, Failed or Deleting.
 func (c *Catalog) demolish(ctx context.Context, row *tenantRow, state State) error {
+	return c.atServer(ctx, row, func(db *gorm.DB) error {
+		if row.Kind == OwnDatabase {
+			return c.dropDatabase(db, row, state)
+		}
+		return db.Transaction(func(tx *gorm.DB) error { return c.dropSchema(tx, row, state) })
+	})
+}
+
+// atServer calls f with a session on the tenant's server, in the shared database,
+// if the row names a place that may be a tenant's.
+func (c *Catalog) atServer(ctx context.Context, row *tenantRow, f func(*gorm.DB) error) error {
 	if err := c.check(row); err != nil {
 		return err
 	}
@@ -35,11 +46,7 @@ func (c *Catalog) demolish(ctx context.Context, row *tenantRow, state State) err
 		return err
 	}
 	defer s.close()
-	db := s.db.WithContext(ctx)
-	if row.Kind == OwnDatabase {
-		return c.dropDatabase(db, row, state)
-	}
-	return db.Transaction(func(tx *gorm.DB) error { return c.dropSchema(tx, row, state) })
+	return f(s.db.WithContext(ctx))
 }
 
 // reclaim claims the tenant and looks at the master's row once more. The lock of

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 
 	"github.com/tenantry/tenantry/scope"
 )
@@ -27,31 +28,21 @@ func (c *Catalog) Repair(ctx context.Context, tenants ...scope.Tenant) error {
 		}
 		broken = append(broken, t.ID)
 	}
-	return withoutOthers(c.repairEach(ctx, broken))
+	// Another process may be at work on one, or have dropped it meanwhile.
+	return c.repairEach(ctx, broken, ErrBusy, ErrUnknown)
 }
 
-func (c *Catalog) repairEach(ctx context.Context, tenants []scope.Tenant) error {
-	errs := make([]error, len(tenants))
-	for i, t := range tenants {
-		errs[i] = c.alone(ctx, t, func(ctx context.Context) error { return c.repair(ctx, t) })
-	}
-	return errors.Join(errs...)
-}
-
-// withoutOthers takes out the tenants that another process is at work on, or has
-// dropped since they were listed.
-func withoutOthers(err error) error {
-	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok {
-		return err
-	}
-	var left []error
-	for _, e := range joined.Unwrap() {
-		if !errors.Is(e, ErrBusy) && !errors.Is(e, ErrUnknown) {
-			left = append(left, e)
+// repairEach repairs tenants one after the other. Errors that match one of
+// tolerated are left out.
+func (c *Catalog) repairEach(ctx context.Context, tenants []scope.Tenant, tolerated ...error) error {
+	var errs []error
+	for _, t := range tenants {
+		err := c.alone(ctx, t, func(ctx context.Context) error { return c.repair(ctx, t) })
+		if !slices.ContainsFunc(tolerated, func(other error) bool { return errors.Is(err, other) }) {
+			errs = append(errs, err)
 		}
 	}
-	return errors.Join(left...)
+	return errors.Join(errs...)
 }
 
 // repair repairs one tenant. The caller is alone at work on it.

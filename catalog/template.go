@@ -110,11 +110,11 @@ func (c *Catalog) ensureTemplate(ctx context.Context, db *gorm.DB, row *tenantRo
 	if found, err := template.intact(db); err != nil || found {
 		return err
 	}
-	lock := fmt.Sprintf("advisory_lock(pg_catalog.hashtextextended('%s', 0))", name)
-	if err := run(db, "select pg_catalog.pg_"+lock); err != nil {
+	key := fmt.Sprintf("(pg_catalog.hashtextextended('%s', 0))", name)
+	if err := run(db, "select pg_catalog.pg_advisory_lock"+key); err != nil {
 		return err
 	}
-	defer func() { _ = run(db, "select pg_catalog.pg_"+strings.Replace(lock, "_lock", "_unlock", 1)) }() // the session's end unlocks, too
+	defer func() { _ = run(db, "select pg_catalog.pg_advisory_unlock"+key) }() // the session's end unlocks, too
 	if found, err := template.intact(db); err != nil || found {
 		return err
 	}
@@ -173,9 +173,12 @@ func (c *Catalog) dropTemplates(db *gorm.DB, except string, age time.Duration) e
 		return err
 	}
 	for _, name := range names {
-		old := object{aDatabase, name}
-		if isDraft := strings.HasSuffix(name, draftSuffix); !c.outdated(db, old, age) || isDraft && !c.outdated(db, old, templateAge) {
-			continue // somebody may be at work on a young draft
+		old, least := object{aDatabase, name}, age
+		if strings.HasSuffix(name, draftSuffix) { // somebody may be at work on a young one
+			least = max(age, templateAge)
+		}
+		if !c.outdated(db, old, least) {
+			continue
 		}
 		if err := dropTemplate(db, old); err != nil {
 			return err
@@ -218,10 +221,5 @@ func (c *Catalog) dropLastTemplate(ctx context.Context, row *tenantRow) error {
 	if err != nil || left > 0 {
 		return err
 	}
-	s, err := c.administer(ctx, row, "")
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	return c.dropTemplates(s.db.WithContext(ctx), "", 0)
+	return c.atServer(ctx, row, func(db *gorm.DB) error { return c.dropTemplates(db, "", 0) })
 }

@@ -39,13 +39,7 @@ func New(strategy Strategy, opts ...Option) *Plugin {
 	if s, ok := strategy.(interface{ check() error }); ok {
 		p.err = errors.Join(p.err, s.check())
 	}
-	for _, o := range opts {
-		if o == nil {
-			p.err = errors.Join(p.err, errNilOption)
-			continue
-		}
-		p.err = errors.Join(p.err, o(&p.config))
-	}
+	p.err = errors.Join(p.err, applyAll(opts, &p.config))
 	return p
 }
 

@@ -76,14 +76,7 @@ func WithDatabaseConfig(f func(*pgxpool.Config) error) PoolsOption {
 
 func newPoolsConfig(opts []PoolsOption) (poolsConfig, error) {
 	c := poolsConfig{budget: 100, perPlace: 4, ttl: 5 * time.Minute}
-	var err error
-	for _, o := range opts {
-		if o == nil {
-			err = errors.Join(err, errNilOption)
-			continue
-		}
-		err = errors.Join(err, o(&c))
-	}
+	err := applyAll(opts, &c)
 	c.perPlace = min(c.perPlace, c.budget)
 	return c, err
 }

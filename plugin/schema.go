@@ -78,13 +78,7 @@ func BySchema(opts ...SchemaOption) Strategy {
 		name:  func(t scope.Tenant) string { return "tenant_" + t.String() },
 		scope: []string{"public"},
 	}
-	for _, o := range opts {
-		if o == nil {
-			s.err = errors.Join(s.err, errNilOption)
-			continue
-		}
-		s.err = errors.Join(s.err, o(s))
-	}
+	s.err = applyAll(opts, s)
 	return s
 }
 

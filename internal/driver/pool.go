@@ -111,14 +111,24 @@ func (f *facts) detect(ctx context.Context, c *pgconn.PgConn) error {
 	if f.route.Load() != routeUnknown {
 		return nil
 	}
-	results, err := c.Exec(ctx, "select pg_catalog.pg_backend_pid()").ReadAll()
+	direct, err := Direct(ctx, c)
 	if err != nil {
 		return err
 	}
 	route := routePooler
-	if string(results[0].Rows[0][0]) == strconv.FormatUint(uint64(c.PID()), 10) {
+	if direct {
 		route = routeDirect
 	}
 	f.route.Store(route)
 	return nil
+}
+
+// Direct reports whether c leads straight to a server process, and not through a
+// transaction pooler.
+func Direct(ctx context.Context, c *pgconn.PgConn) (bool, error) {
+	results, err := c.Exec(ctx, "select pg_catalog.pg_backend_pid()").ReadAll()
+	if err != nil {
+		return false, err
+	}
+	return string(results[0].Rows[0][0]) == strconv.FormatUint(uint64(c.PID()), 10), nil
 }
