@@ -91,15 +91,3 @@ func (c *Catalog) next(ctx context.Context, f Filter, last string) (rows []tenan
 	}
 	return rows, db.Find(&rows).Error
 }
-
-// Tenants yields the tenants that migrations are for, active and suspended ones:
-// a Catalog is the list of tenants of the migrator.
-func (c *Catalog) Tenants(ctx context.Context) iter.Seq2[scope.Tenant, error] {
-	return func(yield func(scope.Tenant, error) bool) {
-		for t, err := range c.List(ctx, Filter{States: []State{Active, Suspended}}) {
-			if !yield(t.ID, err) {
-				return
-			}
-		}
-	}
-}

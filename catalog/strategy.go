@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/tenantry/tenantry/internal/driver"
 	"github.com/tenantry/tenantry/plugin"
 	"github.com/tenantry/tenantry/scope"
 )
@@ -70,6 +71,9 @@ func (s *strategy) place(ctx context.Context, base *pgxpool.Pool, r *record) (p 
 	}
 	settings := r.settings
 	switch {
+	case migrating && r.onMain && driver.Base(ctx) != nil: // the migrator's own, see migrator.WithDirect
+		settings = r.path
+		p.Pool = base
 	case migrating:
 		settings = r.path
 		p, err = s.catalog.pools.Place(ctx, r.admin)

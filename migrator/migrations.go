@@ -3,38 +3,154 @@ package migrator
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
 
 	"github.com/go-gormigrate/gormigrate/v2"
 	"gorm.io/gorm"
 )
 
+// maxID is how long an id may be: the column's size in gormigrate's table.
+const maxID = 255
+
 // Migrations is a list of migrations in the order in which they run: what [New]
 // takes, and what makes the tables of a new tenant in a catalog.
 type Migrations []*gormigrate.Migration
 
-// Apply runs the migrations that the schema of tx does not have yet, in tx. It
-// is what a Migrator does for each tenant. Errors name the migration.
+// Apply runs the migrations that the schema of tx does not have yet, in tx. Those
+// marked by [NoTransaction] run in tx, too, see there. Errors name the migration.
 func (m Migrations) Apply(tx *gorm.DB) error {
 	if err := checkMigrations(m); err != nil {
 		return err
 	}
-	_, err := m.run(tx)
+	table, err := tableOf(tx)
+	if err != nil {
+		return err
+	}
+	applied, err := table.applied(tx)
+	if err != nil {
+		return err
+	}
+	var done []step
+	for _, migration := range m.without(applied) {
+		s := step{migration: migration}
+		if err := s.run(tx, inlined(tx)); err != nil {
+			return err
+		}
+		done = append(done, s)
+	}
+	_, err = table.record(tx, applied, done)
 	return err
 }
 
 // Fingerprint changes when ids come, go or change places.
-func (m Migrations) Fingerprint() string {
+func (m Migrations) Fingerprint() string { return fingerprint(m.ids()) }
+
+func fingerprint(ids []string) string {
 	h := sha256.New()
-	for _, migration := range m {
-		if migration != nil {
-			_, _ = h.Write([]byte(migration.ID + "\x00")) // never fails
-		}
+	for _, id := range ids {
+		_, _ = h.Write([]byte(id + "\x00")) // never fails
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// run runs what is pending in the transaction tx, and returns the ids.
-func (m Migrations) run(tx *gorm.DB) (applied []string, err error) {
-	err = gormigrate.New(tx, &gormigrate.Options{}, recording(m, &applied)).Migrate()
-	return applied, err
+// ids returns the ids in order.
+func (m Migrations) ids() []string {
+	ids := make([]string, 0, len(m))
+	for _, migration := range m {
+		if migration != nil {
+			ids = append(ids, migration.ID)
+		}
+	}
+	return ids
 }
+
+// upTo returns the migrations up to the one with the given id; all for "".
+func (m Migrations) upTo(id string) (Migrations, error) {
+	if id == "" {
+		return m, nil
+	}
+	n := slices.Index(m.ids(), id)
+	if n < 0 {
+		return nil, fmt.Errorf("migrator: there is no migration %q in the list", id)
+	}
+	return m[:n+1], nil
+}
+
+// without returns the migrations that are not in applied.
+func (m Migrations) without(applied []string) Migrations {
+	var rest Migrations
+	for _, migration := range m {
+		if !slices.Contains(applied, migration.ID) {
+			rest = append(rest, migration)
+		}
+	}
+	return rest
+}
+
+// unknown returns the ids that the list does not have.
+func (m Migrations) unknown(applied []string) []string {
+	known := m.ids()
+	var ids []string
+	for _, id := range applied {
+		if id != initSchemaID && !slices.Contains(known, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// last returns which of the applied migrations comes last in the list.
+func (m Migrations) last(applied []string) string {
+	for i := len(m) - 1; i >= 0; i-- {
+		if slices.Contains(applied, m[i].ID) {
+			return m[i].ID
+		}
+	}
+	return ""
+}
+
+// initSchemaID is what gormigrate records when InitSchema made the tables.
+const initSchemaID = "SCHEMA_INIT"
+
+// step is one migration to be applied, or undone.
+type step struct {
+	migration *gormigrate.Migration
+	back      bool
+	took      time.Duration // when it is done
+}
+
+// run calls the migration's function with tx, and if it can't run in that with
+// instead, unless that is nil.
+func (s step) run(tx, instead *gorm.DB) error {
+	f := (func(*gorm.DB) error)(s.migration.Migrate)
+	if s.back {
+		f = s.migration.Rollback
+	}
+	err := f(tx)
+	if errors.Is(err, errOutside) && instead != nil {
+		err = f(instead)
+	}
+	if err != nil {
+		return &migrationError{id: s.migration.ID, back: s.back, err: err}
+	}
+	return nil
+}
+
+// migrationError says in which migration err happened.
+type migrationError struct {
+	id   string
+	back bool
+	err  error
+}
+
+func (e *migrationError) Error() string {
+	if e.back {
+		return fmt.Sprintf("roll back migration %q: %v", e.id, e.err)
+	}
+	return fmt.Sprintf("migration %q: %v", e.id, e.err)
+}
+
+func (e *migrationError) Unwrap() error { return e.err }

@@ -94,8 +94,12 @@ func (l locator) Locate(ctx context.Context, s driver.Scope) (driver.Target, err
 }
 
 func (l locator) place(ctx context.Context, s driver.Scope) (Placement, error) {
-	if s.Shared {
-		return l.strategy.PlaceShared(ctx, l.base)
+	base := l.base
+	if own := driver.Base(ctx); own != nil { // the migrator's
+		base = own
 	}
-	return l.strategy.Place(ctx, l.base, s.Tenant)
+	if s.Shared {
+		return l.strategy.PlaceShared(ctx, base)
+	}
+	return l.strategy.Place(ctx, base, s.Tenant)
 }

@@ -47,19 +47,20 @@ func (c *Connector) Connect(context.Context) (driver.Conn, error) {
 
 // Driver returns a driver that only knows how to refuse: a tenant's place is
 // not a data source name.
-func (c *Connector) Driver() driver.Driver { return opener{} }
+func (c *Connector) Driver() driver.Driver { return opener{c} }
 
 // Close is called by (*sql.DB).Close.
 func (c *Connector) Close() error { return c.OnClose() }
 
-type opener struct{}
+// opener is the driver of one connector.
+type opener struct{ connector *Connector }
 
 func (opener) Open(string) (driver.Conn, error) {
 	return nil, errors.New("tenantry: connections are opened by the plugin, not by name")
 }
 
-// Serves reports whether db is made of this package's connections.
-func Serves(db *sql.DB) bool {
-	_, ok := db.Driver().(opener)
-	return ok
+// Of returns the connector that db is made of, if it is one of this package.
+func Of(db *sql.DB) (*Connector, bool) {
+	o, ok := db.Driver().(opener)
+	return o.connector, ok
 }

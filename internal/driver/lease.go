@@ -52,6 +52,18 @@ func take(ctx context.Context, s Scope, t *Target) (*lease, error) {
 	return &lease{std: std, link: l, scope: s, target: t, fresh: true, first: first}, nil
 }
 
+// Lend calls f with a connection of the target's pool, without the target's
+// settings: what f sends names its schemas itself, and must leave nothing in the
+// session.
+func (t *Target) Lend(ctx context.Context, f func(*pgx.Conn) error) (err error) {
+	l, err := acquire(ctx, Scope{}, t)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.release()) }()
+	return f(l.conn())
+}
+
 // connect goes through stdlib's own connector, so that rows and tracers are
 // pgx's. It tries again if the peer refuses the empty default path.
 func connect(ctx context.Context, pool *pgxpool.Pool) (*stdlib.Conn, error) {

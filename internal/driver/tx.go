@@ -14,28 +14,23 @@ import (
 type preambleKey struct{}
 
 // WithPreamble returns a context whose transactions run SQL between BEGIN and
-// the target's settings, in the same round trip. schema is the target's, which
-// need not exist yet: the migrator locks and creates it there. It is "" if there is
-// none, or if it must not be created. An empty string adds nothing.
-func WithPreamble(ctx context.Context, sql func(schema string) string) context.Context {
+// the target's settings, in the same round trip. The target's schema need not
+// exist yet: the migrator locks and creates it there. An empty string adds nothing.
+func WithPreamble(ctx context.Context, sql func(*Target) string) context.Context {
 	return context.WithValue(ctx, preambleKey{}, sql)
 }
 
 // HasPreamble reports whether WithPreamble made ctx.
 func HasPreamble(ctx context.Context) bool {
-	_, ok := ctx.Value(preambleKey{}).(func(string) string)
+	_, ok := ctx.Value(preambleKey{}).(func(*Target) string)
 	return ok
 }
 
 func preamble(ctx context.Context, t *Target) string {
-	sql, ok := ctx.Value(preambleKey{}).(func(string) string)
-	switch {
-	case !ok:
-		return ""
-	case t.Managed:
-		return sql("")
+	if sql, ok := ctx.Value(preambleKey{}).(func(*Target) string); ok {
+		return sql(t)
 	}
-	return sql(t.Schema)
+	return ""
 }
 
 // tx ends the transaction of a conn.

@@ -1,0 +1,206 @@
+package migrator
+
+import (
+	"context"
+	"crypto/rand"
+	_ "embed"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tenantry/tenantry/internal/driver"
+	"github.com/tenantry/tenantry/scope"
+)
+
+// ledgerConns is how many connections a call has to the ledger: one for claims and
+// results, and one that tells that the process is alive whatever the others do.
+const ledgerConns = 2
+
+//go:embed ledger.sql
+var ledgerSQL string
+
+// ledgerLock is the advisory lock under which runs begin, and fleetLock the one
+// that claims share and the migrations of the shared tables have for themselves.
+const (
+	ledgerLock = "pg_catalog.hashtextextended('tenantry/ledger', 0)"
+	fleetLock  = "pg_catalog.hashtextextended('tenantry/fleet', 0)"
+)
+
+// ledger is what is known of the fleet, in the master database. It is open for
+// one call of a Migrator.
+type ledger struct {
+	target *driver.Target
+	worker string // names this call among all that share a run
+	lease  time.Duration
+}
+
+// openLedger opens connections of its own: those of the application, or of the
+// migrations, could all be in use when it must tell that it is alive.
+func openLedger(ctx context.Context, cfg *pgxpool.Config, lease time.Duration) (*ledger, error) {
+	cfg.MaxConns, cfg.MinConns, cfg.MinIdleConns = ledgerConns, 0, 0
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("migrator: open the ledger: %w", err)
+	}
+	return &ledger{target: &driver.Target{Pool: pool}, worker: rand.Text(), lease: lease}, nil
+}
+
+func (l *ledger) close() { l.target.Pool.Close() }
+
+// startedBy names this process for people.
+func startedBy() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown host"
+	}
+	return fmt.Sprintf("%s, process %d", host, os.Getpid())
+}
+
+// do calls f with a connection. The first time in a database it makes the
+// tables.
+func (l *ledger) do(ctx context.Context, f func(*pgx.Conn) error) error {
+	err := l.target.Lend(ctx, f)
+	if isCode(err, "42P01", "3F000") {
+		if err = l.target.Lend(ctx, func(c *pgx.Conn) error { return makeLedger(ctx, c) }); err == nil {
+			err = l.target.Lend(ctx, f)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("migrator: the ledger: %w", err)
+	}
+	return nil
+}
+
+// insist is do for what may be done twice: a connection that broke is no reason
+// to give up.
+func (l *ledger) insist(ctx context.Context, f func(*pgx.Conn) error) error {
+	for try := 1; ; try++ {
+		err := l.do(ctx, f)
+		var pgErr *pgconn.PgError
+		refused := errors.As(err, &pgErr) && pgErr.Code[:2] != "57" // 57P01 and its like end a session, not the work
+		if err == nil || refused || try == maxTries {
+			return err
+		}
+		if wait(ctx, pause(try)) != nil {
+			return err
+		}
+	}
+}
+
+func makeLedger(ctx context.Context, c *pgx.Conn) error {
+	return pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "select pg_catalog.pg_advisory_xact_lock("+ledgerLock+")"); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, ledgerSQL, pgx.QueryExecModeSimpleProtocol)
+		return err
+	})
+}
+
+// isCode reports whether PostgreSQL has refused with one of the SQLSTATEs.
+func isCode(err error, codes ...string) bool {
+	var pgErr *pgconn.PgError
+	if !errors.As(err, &pgErr) {
+		return false
+	}
+	for _, c := range codes {
+		if pgErr.Code == c {
+			return true
+		}
+	}
+	return false
+}
+
+// entry is a row of the ledger.
+type entry struct {
+	incarnation string
+	applied     []string // sorted
+	list        string   // its fingerprint
+	last        string
+	state       State
+	dead        bool // Running, but its process is not alive any more
+	since       time.Time
+	run         int64
+	attempts    int
+	failure     *Failure
+}
+
+// book is all that the ledger knows of tenants.
+type book map[scope.Tenant]*entry
+
+// entryOf returns what is known of t, or nil: an entry of an earlier tenant of the
+// same id says nothing.
+func (b book) entryOf(t Tenant) *entry {
+	e := b[t.ID]
+	if e == nil || e.incarnation != t.Incarnation {
+		return nil
+	}
+	return e
+}
+
+// read reads the whole ledger, by two statements however many tenants there are.
+func (l *ledger) read(ctx context.Context) (b book, err error) {
+	err = l.insist(ctx, func(c *pgx.Conn) error {
+		b, err = readBook(ctx, c)
+		return err
+	})
+	return b, err
+}
+
+// querier is a connection or a transaction.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// readBook reads the lists last: an entry's is there by then.
+func readBook(ctx context.Context, q querier) (book, error) {
+	rows, err := q.Query(ctx, `select tenant, incarnation, list, last, state, since, coalesce(run, 0), attempts, failure,
+		state = 'running' and not exists (select from tenantry.workers w where w.id = l.worker and w.until > now())
+		from tenantry.ledger l`)
+	if err != nil {
+		return nil, err
+	}
+	b := book{}
+	for rows.Next() {
+		var id string
+		e := &entry{}
+		if err := rows.Scan(&id, &e.incarnation, &e.list, &e.last, &e.state, &e.since, &e.run, &e.attempts, &e.failure, &e.dead); err != nil {
+			rows.Close()
+			return nil, err
+		}
+		if t, err := scope.Parse(id); err == nil { // else the table was changed by hand
+			b[t] = e
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	lists, err := readLists(ctx, q)
+	for _, e := range b {
+		e.applied = lists[e.list]
+	}
+	return b, err
+}
+
+func readLists(ctx context.Context, q querier) (map[string][]string, error) {
+	rows, err := q.Query(ctx, "select fingerprint, ids from tenantry.lists")
+	if err != nil {
+		return nil, err
+	}
+	lists := map[string][]string{}
+	for rows.Next() {
+		var name string
+		var ids []string
+		if err := rows.Scan(&name, &ids); err != nil {
+			rows.Close()
+			return nil, err
+		}
+		lists[name] = ids
+	}
+	return lists, rows.Err()
+}

@@ -1,0 +1,396 @@
+package migrator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tenantry/tenantry/scope"
+)
+
+// enlisted is what enlist has found to do.
+type enlisted struct {
+	run      int64    // 0 if nothing is to be done, or if busy is set
+	busy     *RunInfo // another run, which must end first
+	selected []Tenant
+	tasks    []task
+}
+
+// enlist begins a run, or joins one that other processes have begun with the same
+// order. One run at a time: while a living process is at work on another, it only
+// says so.
+func (l *ledger) enlist(ctx context.Context, o *order, fleet []Tenant) (e enlisted, err error) {
+	err = l.do(ctx, func(c *pgx.Conn) error {
+		return pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, "select pg_catalog.pg_advisory_xact_lock("+ledgerLock+")"); err != nil {
+				return err
+			}
+			b, err := readBook(ctx, tx)
+			if err != nil {
+				return err
+			}
+			e = enlisted{}
+			if e.selected, e.tasks, err = o.tasks(fleet, b); err != nil || len(e.tasks) == 0 {
+				return err
+			}
+			return l.begin(ctx, tx, o, &e)
+		})
+	})
+	return e, err
+}
+
+// begin makes or joins the run and enters the tasks. The caller holds the lock.
+func (l *ledger) begin(ctx context.Context, tx pgx.Tx, o *order, e *enlisted) error {
+	spec, err := o.spec()
+	if err != nil {
+		return err
+	}
+	active, same, alive, err := activeRun(ctx, tx, spec)
+	switch {
+	case err != nil:
+		return err
+	case active != nil && alive && !same:
+		e.busy = active
+		return nil
+	case active != nil && alive:
+		e.run = active.ID
+	default:
+		if err := endRun(ctx, tx, active); err != nil {
+			return err
+		}
+		err := tx.QueryRow(ctx, "insert into tenantry.runs (spec, title, stop_after, started_by) values ($1::jsonb, $2, $3, $4) returning id",
+			spec, o.title(), o.StopAfter, startedBy()).Scan(&e.run)
+		if err != nil {
+			return err
+		}
+	}
+	if err := enter(ctx, tx, e); err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, "insert into tenantry.workers (id, run, until) values ($1, $2, now() + make_interval(secs => $3))", l.worker, e.run, l.lease.Seconds())
+	return err
+}
+
+// activeRun returns the run that has not ended, whether it has the given spec, and
+// whether a process at work on it is alive.
+func activeRun(ctx context.Context, tx pgx.Tx, spec string) (r *RunInfo, same, alive bool, err error) {
+	r = &RunInfo{State: RunRunning}
+	err = tx.QueryRow(ctx, `select id, title, started_by, started_at, spec = $1::jsonb,
+		exists (select from tenantry.workers w where w.run = r.id and w.until > now())
+		from tenantry.runs r where state = 'running' order by id desc limit 1`, spec).
+		Scan(&r.ID, &r.Title, &r.By, &r.Started, &same, &alive)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, false, false, nil
+	}
+	return r, same, alive, err
+}
+
+// endRun writes down how a run has ended whose processes are gone. Nil is none.
+func endRun(ctx context.Context, tx pgx.Tx, r *RunInfo) error {
+	if r == nil {
+		return nil
+	}
+	if _, err := tx.Exec(ctx, "delete from tenantry.workers where run = $1 and until <= now()", r.ID); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, `with c as (
+		select count(*) filter (where state = 'failed') as failed, count(*) filter (where state = 'failed' and wave = 0) as canaries,
+			count(*) filter (where state in ('pending', 'running')) as rest
+		from tenantry.ledger where run = $1
+	)
+	update tenantry.runs r set finished_at = now(), state = case
+		when c.rest = 0 and c.failed = 0 then 'done'
+		when c.rest = 0 then 'failed'
+		when c.canaries > 0 or r.stop_after > 0 and c.failed >= r.stop_after then 'stopped'
+		else 'interrupted' end
+	from c where r.id = $1 and r.state = 'running' and not exists (select from tenantry.workers w where w.run = r.id and w.until > now())`, r.ID)
+	return err
+}
+
+// enter makes the tasks the run's. What the run has already, another process has
+// entered.
+func enter(ctx context.Context, tx pgx.Tx, e *enlisted) error {
+	type row struct {
+		Tenant      scope.Tenant `json:"tenant"`
+		Incarnation string       `json:"incarnation"`
+		Server      string       `json:"server"`
+		Wave        int          `json:"wave"`
+	}
+	rows := make([]row, 0, len(e.tasks))
+	for _, t := range e.tasks {
+		if t.entry.run == e.run {
+			continue
+		}
+		r := row{Tenant: t.ID, Incarnation: t.Incarnation, Server: t.Server, Wave: 1}
+		if t.canary {
+			r.Wave = 0
+		}
+		rows = append(rows, r)
+	}
+	text, err := json.Marshal(rows)
+	if err != nil {
+		return err
+	}
+	if err := enterLists(ctx, tx, nil); err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `insert into tenantry.ledger as l (tenant, incarnation, server, list, last, state, run, wave)
+		select t.tenant, t.incarnation, t.server, $2, '', 'pending', $3, t.wave
+		from jsonb_to_recordset($1::jsonb) as t(tenant text, incarnation text, server text, wave smallint)
+		on conflict (tenant) do update set
+			list = case when l.incarnation = excluded.incarnation then l.list else excluded.list end,
+			last = case when l.incarnation = excluded.incarnation then l.last else excluded.last end,
+			incarnation = excluded.incarnation, server = excluded.server,
+			state = 'pending', run = excluded.run, wave = excluded.wave, worker = null, since = now(), failure = null`,
+		string(text), fingerprint(nil), e.run)
+	return err
+}
+
+// enterLists makes sure that the ledger has the lists of applied migrations, and
+// the empty one.
+func enterLists(ctx context.Context, tx pgx.Tx, lists map[string][]string) error {
+	text, err := json.Marshal(withEmpty(lists))
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `insert into tenantry.lists (fingerprint, ids) select key, value from jsonb_each($1::jsonb) on conflict do nothing`, string(text))
+	return err
+}
+
+func withEmpty(lists map[string][]string) map[string][]string {
+	all := map[string][]string{fingerprint(nil): {}}
+	for name, ids := range lists {
+		if len(ids) > 0 {
+			all[name] = ids
+		}
+	}
+	return all
+}
+
+// claimed is a tenant that this process is to migrate.
+type claimed struct {
+	tenant scope.Tenant
+	list   string // what it had applied, as far as known
+	taken  bool   // over from a process that is dead
+}
+
+// claim takes up to n tenants of a server. None may mean that others have them
+// all, that canaries or the shared tables come first, or that the run is over.
+func (l *ledger) claim(ctx context.Context, run int64, server string, n int) (claims []claimed, err error) {
+	err = l.do(ctx, func(c *pgx.Conn) error {
+		rows, err := c.Query(ctx, `with free as materialized (
+			select pg_catalog.pg_try_advisory_xact_lock_shared(`+fleetLock+`) as ok
+		), r as (
+			select stop_after from tenantry.runs where id = $1 and state = 'running'
+		), next as (
+			select l.tenant, l.list, l.state = 'running' as taken from tenantry.ledger l
+			where l.run = $1 and l.server = $2 and (select ok from free)
+				and (l.state = 'pending' or l.state = 'running' and l.worker <> $3 and not exists (select from tenantry.workers w where w.id = l.worker and w.until > now()))
+				and (l.wave = 0 or not exists (select from tenantry.ledger c where c.run = $1 and c.wave = 0 and c.state <> 'current'))
+				and exists (select from r where stop_after = 0 or (select count(*) from tenantry.ledger f where f.run = $1 and f.state = 'failed') < stop_after)
+			order by l.wave, l.tenant limit $4 for update of l skip locked
+		)
+		update tenantry.ledger l set state = 'running', worker = $3, since = now(), attempts = l.attempts + 1
+		from next where l.tenant = next.tenant
+		returning l.tenant, next.list, next.taken`, run, server, l.worker, n)
+		if err != nil {
+			return err
+		}
+		claims, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (t claimed, err error) {
+			var id string
+			if err := row.Scan(&id, &t.list, &t.taken); err != nil {
+				return t, err
+			}
+			t.tenant, err = scope.Parse(id)
+			return t, err
+		})
+		return err
+	})
+	return claims, err
+}
+
+// standing is how far a run is.
+type standing struct {
+	over    bool // the run has ended
+	stopped bool // no other tenant will be begun
+	pending int  // on one server
+	running int  // on one server
+	done    int  // in all, failed ones included
+	failed  int
+	total   int
+}
+
+// stand reads how far a run is, and one of its servers.
+func (l *ledger) stand(ctx context.Context, run int64, server string) (s standing, err error) {
+	err = l.insist(ctx, func(c *pgx.Conn) error {
+		return c.QueryRow(ctx, `with c as (
+			select count(*) filter (where server = $2 and state = 'pending') as pending, count(*) filter (where server = $2 and state = 'running') as running,
+				count(*) filter (where state in ('current', 'failed')) as done, count(*) filter (where state = 'failed') as failed,
+				count(*) filter (where state = 'failed' and wave = 0) as canaries, count(*) as total
+			from tenantry.ledger where run = $1
+		)
+		select r.state <> 'running', c.canaries > 0 or r.stop_after > 0 and c.failed >= r.stop_after, c.pending, c.running, c.done, c.failed, c.total
+		from tenantry.runs r, c where r.id = $1`, run, server).
+			Scan(&s.over, &s.stopped, &s.pending, &s.running, &s.done, &s.failed, &s.total)
+	})
+	return s, err
+}
+
+// beat tells that this process is alive.
+func (l *ledger) beat(ctx context.Context) error {
+	return l.insist(ctx, func(c *pgx.Conn) error {
+		_, err := c.Exec(ctx, "update tenantry.workers set until = now() + make_interval(secs => $2) where id = $1", l.worker, l.lease.Seconds())
+		return err
+	})
+}
+
+// outcome is what has become of a claimed tenant, as the ledger is told.
+type outcome struct {
+	Tenant     scope.Tenant `json:"tenant"`
+	State      State        `json:"state"`
+	List       string       `json:"list"` // "" if nothing new is known
+	Last       string       `json:"last"`
+	Applied    []string     `json:"applied"`
+	RolledBack []string     `json:"rolled_back"`
+	Tries      int          `json:"tries"`
+	Seconds    float64      `json:"seconds"`
+	Failure    *Failure     `json:"failure,omitempty"`
+
+	ids []string // List's
+}
+
+// record writes outcomes down. Those of tenants that another process has taken over
+// meanwhile are left to that one.
+func (l *ledger) record(ctx context.Context, run int64, outcomes []outcome) error {
+	lists := map[string][]string{}
+	for _, o := range outcomes {
+		if o.List != "" {
+			lists[o.List] = o.ids
+		}
+	}
+	text, err := json.Marshal(outcomes)
+	if err != nil {
+		return err
+	}
+	return l.insist(ctx, func(c *pgx.Conn) error {
+		return pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
+			if err := enterLists(ctx, tx, lists); err != nil {
+				return err
+			}
+			_, err := tx.Exec(ctx, `with o as (
+				select * from jsonb_to_recordset($1::jsonb) as o(tenant text, state text, list text, last text, applied jsonb, rolled_back jsonb, tries bigint, seconds float8, failure jsonb)
+			), u as (
+				update tenantry.ledger l set state = o.state, since = now(), worker = null, failure = o.failure,
+					list = case when o.list = '' then l.list else o.list end,
+					last = case when o.list = '' then l.last else o.last end,
+					attempts = case o.state when 'current' then 0 else l.attempts + greatest(o.tries, 1) - 1 end
+				from o where l.tenant = o.tenant and l.run = $2 and l.worker = $3
+				returning l.tenant
+			)
+			insert into tenantry.results as r (run, tenant, state, applied, rolled_back, seconds)
+			select $2, o.tenant, o.state, coalesce(o.applied, '[]'), coalesce(o.rolled_back, '[]'), o.seconds
+			from o join u using (tenant)
+			on conflict (run, tenant) do update set state = excluded.state, applied = r.applied || excluded.applied,
+				rolled_back = r.rolled_back || excluded.rolled_back, seconds = r.seconds + excluded.seconds, finished_at = now()`,
+				string(text), run, l.worker)
+			return err
+		})
+	})
+}
+
+// leave gives back what this process has claimed and not done, and ends the run
+// if nobody else is at work on it.
+func (l *ledger) leave(ctx context.Context, run int64) error {
+	return l.insist(ctx, func(c *pgx.Conn) error {
+		return pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, "select pg_catalog.pg_advisory_xact_lock("+ledgerLock+")"); err != nil {
+				return err
+			}
+			if _, err := tx.Exec(ctx, "update tenantry.ledger set state = 'pending', worker = null, since = now() where run = $1 and worker = $2 and state = 'running'", run, l.worker); err != nil {
+				return err
+			}
+			if _, err := tx.Exec(ctx, "delete from tenantry.workers where id = $1", l.worker); err != nil {
+				return err
+			}
+			return endRun(ctx, tx, &RunInfo{ID: run})
+		})
+	})
+}
+
+// final is how a tenant of a run has ended.
+type final struct {
+	state   State
+	failure *Failure
+}
+
+// finals reads how the tenants of a run have ended, whoever did them.
+func (l *ledger) finals(ctx context.Context, run int64) (map[scope.Tenant]final, error) {
+	ends := map[scope.Tenant]final{}
+	err := l.insist(ctx, func(c *pgx.Conn) error {
+		rows, err := c.Query(ctx, "select tenant, state, failure from tenantry.ledger where run = $1", run)
+		if err != nil {
+			return err
+		}
+		var id string
+		var f final
+		_, err = pgx.ForEachRow(rows, []any{&id, &f.state, &f.failure}, func() error {
+			t, err := scope.Parse(id)
+			ends[t] = f
+			f.failure = nil
+			return err
+		})
+		return err
+	})
+	return ends, err
+}
+
+// runs reads the last n runs.
+func (l *ledger) runs(ctx context.Context, n int) (list []RunInfo, err error) {
+	err = l.insist(ctx, func(c *pgx.Conn) error {
+		rows, err := c.Query(ctx, `select r.id, r.title, case when r.state = 'running' and not exists (select from tenantry.workers w where w.run = r.id and w.until > now()) then 'interrupted' else r.state end,
+			r.started_by, r.started_at, r.finished_at,
+			(select count(*) from tenantry.results x where x.run = r.id and x.state = 'current'),
+			(select count(*) from tenantry.results x where x.run = r.id and x.state = 'failed'),
+			(select count(*) from tenantry.ledger x where x.run = r.id and x.state in ('pending', 'running'))
+			from tenantry.runs r order by id desc limit $1`, n)
+		if err != nil {
+			return err
+		}
+		list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (r RunInfo, err error) {
+			var finished *time.Time
+			var rest int
+			err = row.Scan(&r.ID, &r.Title, &r.State, &r.By, &r.Started, &finished, &r.Done, &r.Failed, &rest)
+			if finished != nil {
+				r.Finished = *finished
+			}
+			r.Tenants = r.Done + r.Failed + rest
+			return r, err
+		})
+		return err
+	})
+	return list, err
+}
+
+// did reads what a run has applied, by tenant.
+func (l *ledger) did(ctx context.Context, run int64) (map[scope.Tenant][]string, error) {
+	did := map[scope.Tenant][]string{}
+	err := l.insist(ctx, func(c *pgx.Conn) error {
+		rows, err := c.Query(ctx, "select tenant, applied from tenantry.results where run = $1", run)
+		if err != nil {
+			return err
+		}
+		var id string
+		var ids []string
+		_, err = pgx.ForEachRow(rows, []any{&id, &ids}, func() error {
+			t, err := scope.Parse(id)
+			did[t] = ids
+			ids = nil
+			return err
+		})
+		return err
+	})
+	return did, err
+}

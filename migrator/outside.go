@@ -1,0 +1,133 @@
+package migrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"gorm.io/gorm"
+
+	"github.com/tenantry/tenantry/internal/driver"
+)
+
+// cleanUpLimit is how long dropping what a failed migration left may take, when
+// the run has ended meanwhile.
+const cleanUpLimit = 20 * time.Second
+
+// databaseLock is held while a step runs outside of a transaction. Advisory locks
+// are each database's own.
+const databaseLock = "pg_catalog.hashtextextended('tenantry/outside', 0)"
+
+// outside does one step outside of a transaction, alone in the database, and
+// leaves no invalid index behind.
+func (m *Migrator) outside(v visit, s step) (out visited, err error) {
+	err = m.alone(v, func(c *gorm.DB) error {
+		if err := dropInvalid(c); err != nil { // what an earlier try has left, whose process is gone
+			return err
+		}
+		out, err = m.performOutside(c, v, s)
+		return err
+	})
+	if err == nil {
+		return out, nil
+	}
+	// Its connection is gone if the context has ended.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.ctx), cleanUpLimit)
+	defer cancel()
+	v.ctx = ctx
+	if left := m.alone(v, dropInvalid); left != nil {
+		err = errors.Join(err, fmt.Errorf("and the invalid indexes that it may have left could not be dropped, which the next run does: %w", left))
+	}
+	return out, err
+}
+
+func (m *Migrator) performOutside(c *gorm.DB, v visit, s step) (out visited, err error) {
+	table, err := tableOf(c)
+	if err != nil {
+		return out, err
+	}
+	before, err := table.applied(c)
+	if err != nil {
+		return out, err
+	}
+	steps, err := v.steps(before)
+	if err != nil || len(steps) == 0 || steps[0].migration.ID != s.migration.ID {
+		return out, err // another process has done it meanwhile
+	}
+	start := time.Now()
+	if err := s.run(c, nil); err != nil {
+		return out, err
+	}
+	s.took = time.Since(start)
+	if left, err := invalid(c); err != nil || len(left) > 0 {
+		return out, errors.Join(err, &migrationError{id: s.migration.ID, back: s.back, err: fmt.Errorf("it has left the invalid indexes %v", left)})
+	}
+	applied, err := table.record(c, before, []step{s})
+	if err != nil {
+		return out, err
+	}
+	return visited{applied: applied, done: []step{s}}, nil
+}
+
+// alone calls f with a session that holds the lock of the database and that of the
+// tenant. Its connection is closed afterwards, and the locks go with it: when the server still
+// works for a process that is gone, they are still held.
+func (m *Migrator) alone(v visit, f func(*gorm.DB) error) error {
+	// Placed as a migration is, but without a preamble.
+	placed := driver.WithPreamble(v.ctx, func(*driver.Target) string { return "" })
+	return m.db.WithContext(placed).Connection(func(c *gorm.DB) error {
+		for _, key := range []string{databaseLock, v.lock} {
+			if err := lockSession(c, key); err != nil {
+				return fmt.Errorf("lock for a migration outside of a transaction, which takes a direct connection (see WithDirect): %w", err)
+			}
+		}
+		c = c.WithContext(v.ctx)
+		err := c.Exec(fmt.Sprintf("select pg_catalog.set_config('lock_timeout', '%d', false), pg_catalog.set_config('statement_timeout', '%d', false)",
+			m.lockTimeout.Milliseconds(), m.statementTimeout.Milliseconds())).Error
+		if err == nil && v.ready != nil {
+			err = v.ready(v.ctx)
+		}
+		if err != nil {
+			return err
+		}
+		return f(c)
+	})
+}
+
+// lockSession waits for the lock without holding a snapshot: CREATE INDEX
+// CONCURRENTLY waits for all that are held in its database.
+func lockSession(c *gorm.DB, key string) error {
+	for try := 1; ; try++ {
+		var locked bool
+		if err := c.Raw("select pg_catalog.pg_try_advisory_lock(" + key + ")").Scan(&locked).Error; err != nil || locked {
+			return err
+		}
+		if err := wait(c.Statement.Context, pause(min(try, maxTries))); err != nil {
+			return err
+		}
+	}
+}
+
+// invalid returns the indexes of the tenant's schema that are neither valid nor
+// being made at this moment.
+func invalid(c *gorm.DB) (names []string, err error) {
+	err = c.Raw(`select c.relname from pg_catalog.pg_index i
+		join pg_catalog.pg_class c on c.oid = i.indexrelid and c.relkind = 'i' and c.relnamespace = pg_catalog.current_schema()::pg_catalog.regnamespace
+		where not i.indisvalid and not exists (select from pg_catalog.pg_stat_progress_create_index p where p.index_relid = i.indexrelid)`).Scan(&names).Error
+	return names, err
+}
+
+func dropInvalid(c *gorm.DB) error {
+	names, err := invalid(c)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := c.Exec("drop index concurrently if exists " + pgx.Identifier{name}.Sanitize()).Error; err != nil {
+			return err
+		}
+	}
+	return nil
+}

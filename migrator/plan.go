@@ -1,0 +1,184 @@
+package migrator
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+
+	"github.com/tenantry/tenantry/scope"
+)
+
+// Plan says what a run would do.
+type Plan struct {
+	Shared  []string    // migrations of the shared tables
+	Groups  []PlanGroup // tenants with the same to do, the largest group first
+	Current int         // selected tenants that have nothing to do
+}
+
+// PlanGroup is tenants that would run the same migrations.
+type PlanGroup struct {
+	Migrations []string       // in the order in which they would run
+	Tenants    []scope.Tenant // in the order of the list
+	SQL        []Statement    // of the first tenant; only by [Migrator.PlanSQL]
+}
+
+// Statement is what a migration sends.
+type Statement struct {
+	Migration string
+	SQL       string // with its arguments; a comment where it can't be known without running it
+}
+
+// Plan says what Run with the same options would do, by the ledger, and changes
+// nothing.
+func (m *Migrator) Plan(ctx context.Context, opts ...RunOption) (p Plan, err error) {
+	err = m.open(ctx, func(ctx context.Context, l *ledger) error {
+		p, err = m.plan(ctx, l, opts)
+		return err
+	})
+	return p, err
+}
+
+// PlanSQL is Plan with the SQL of each group's first tenant: its migrations run in a
+// transaction that is rolled back. They take the same locks as in a run, for as long as
+// they run, and whatever else a migration does but send SQL, it does. The SQL of the
+// shared tables is not shown.
+func (m *Migrator) PlanSQL(ctx context.Context, opts ...RunOption) (p Plan, err error) {
+	err = m.open(ctx, func(ctx context.Context, l *ledger) error {
+		p, err = m.plan(ctx, l, opts)
+		if err != nil {
+			return err
+		}
+		for i := range p.Groups {
+			g := &p.Groups[i]
+			if g.SQL, err = m.rehearse(ctx, g.Tenants[0], g.Migrations); err != nil {
+				return describe("plan", g.Tenants[0], err)
+			}
+		}
+		return nil
+	})
+	return p, err
+}
+
+func (m *Migrator) plan(ctx context.Context, l *ledger, opts []RunOption) (p Plan, err error) {
+	o, err := m.newOrder(applying, opts)
+	if err != nil {
+		return p, err
+	}
+	pending, err := m.pendingShared(ctx)
+	if err != nil {
+		return p, err
+	}
+	p.Shared = pending.ids()
+	fleet, err := collect(ctx, m.tenants)
+	if err != nil {
+		return p, err
+	}
+	b, err := m.acquaint(ctx, l, fleet)
+	if err != nil {
+		return p, err
+	}
+	selected, tasks, err := o.tasks(fleet, b)
+	if err != nil {
+		return p, err
+	}
+	p.Current = len(selected) - len(tasks)
+	p.Groups, err = o.groups(tasks)
+	return p, err
+}
+
+// groups puts tenants together that have the same to do.
+func (o *order) groups(tasks []task) ([]PlanGroup, error) {
+	at := map[string]int{}
+	var groups []PlanGroup
+	for _, t := range tasks {
+		steps, err := o.steps(t.ID, t.entry.applied)
+		if err != nil {
+			return nil, err
+		}
+		var ids []string
+		for _, s := range steps {
+			ids = append(ids, s.migration.ID)
+		}
+		key := fingerprint(ids)
+		n, ok := at[key]
+		if !ok {
+			n = len(groups)
+			at[key] = n
+			groups = append(groups, PlanGroup{Migrations: ids})
+		}
+		groups[n].Tenants = append(groups[n].Tenants, t.ID)
+	}
+	slices.SortStableFunc(groups, func(a, b PlanGroup) int { return cmp.Compare(len(b.Tenants), len(a.Tenants)) })
+	return groups, nil
+}
+
+// errRehearsed ends the transaction of a rehearsal.
+var errRehearsed = errors.New("migrator: rehearsed")
+
+// rehearse runs migrations of a tenant, rolls them back, and returns what they
+// sent. What follows one that can't run in a transaction can't be known.
+func (m *Migrator) rehearse(ctx context.Context, t scope.Tenant, ids []string) (sent []Statement, err error) {
+	v := m.visitOf(ctx, t, fingerprint(nil), nil)
+	v.steps = func([]string) (steps []step, err error) {
+		for i, id := range ids {
+			at := slices.Index(m.migrations.ids(), id)
+			recorded := *m.migrations[at]
+			recorded.Migrate = func(tx *gorm.DB) error {
+				r := &recorder{Interface: tx.Logger}
+				err := m.migrations[at].Migrate(tx.Session(&gorm.Session{Logger: r}))
+				if errors.Is(err, errOutside) {
+					sent = append(sent, Statement{id, "-- runs outside of a transaction, and so do those after it run only then: " + strings.Join(ids[i:], ", ")})
+					return errRehearsed
+				}
+				for _, sql := range r.statements() {
+					sent = append(sent, Statement{id, sql})
+				}
+				return err
+			}
+			steps = append(steps, step{migration: &recorded})
+		}
+		last := *m.migrations[0]
+		last.Migrate = func(*gorm.DB) error { return errRehearsed }
+		return append(steps, step{migration: &last}), nil
+	}
+	_, err = m.tryHard(v, func(int, error) { sent = nil }, func(step) {})
+	if errors.Is(err, errRehearsed) {
+		return sent, nil
+	}
+	return nil, err
+}
+
+// recorder is a logger that remembers the statements.
+type recorder struct {
+	logger.Interface
+
+	mu   sync.Mutex // guards sent
+	sent []string
+}
+
+// Trace remembers a statement, unless it only looks at the catalog.
+func (r *recorder) Trace(ctx context.Context, begin time.Time, fc func() (string, int64), err error) {
+	sql, _ := fc()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if looks := strings.HasPrefix(strings.ToLower(strings.TrimSpace(sql)), "select") && (strings.Contains(sql, "pg_") || strings.Contains(strings.ToLower(sql), "information_schema")); !looks {
+		r.sent = append(r.sent, sql)
+	}
+	r.Interface.Trace(ctx, begin, fc, err)
+}
+
+// LogMode is the logger's; the recorder stays.
+func (r *recorder) LogMode(logger.LogLevel) logger.Interface { return r }
+
+func (r *recorder) statements() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sent
+}

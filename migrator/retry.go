@@ -1,0 +1,30 @@
+package migrator
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// maxTries is how often something is tried that is worth another try.
+const maxTries = 5
+
+// pause returns how long to wait after the given try: more each time, and never
+// the same, so that those who were in each other's way don't meet again.
+func pause(try int) time.Duration {
+	const first, most = 100 * time.Millisecond, 5 * time.Second
+	d := min(first<<(try-1), most)
+	return d/2 + rand.N(d) //nolint:gosec // nobody gains by guessing it
+}
+
+// wait waits for d, or until ctx ends, and returns its error then.
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}

@@ -1,0 +1,254 @@
+package migrator
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/tenantry/tenantry/scope"
+)
+
+const (
+	// ahead is how much work is claimed at a time: claims cost a statement each, and
+	// what one process holds, others can't take.
+	ahead = 250 * time.Millisecond
+
+	// mostClaimed is how many tenants are claimed at a time at most.
+	mostClaimed = 200
+
+	// lookAgain is how long to wait where others have all the work, or must be
+	// through first.
+	lookAgain = 100 * time.Millisecond
+
+	// closing is how long it may take to write down how the work has ended, when the
+	// context has ended already.
+	closing = 10 * time.Second
+)
+
+// shift is the part of one call in a run.
+type shift struct {
+	m       *Migrator
+	ledger  *ledger
+	order   *order
+	run     int64
+	fleet   map[scope.Tenant]*entry
+	servers []string
+	slots   *semaphore.Weighted // of all servers together
+	scribe  *scribe
+	board   *board
+
+	mu   sync.Mutex // guards pace and mine
+	pace time.Duration
+	mine map[scope.Tenant]*Result
+}
+
+func newShift(m *Migrator, l *ledger, o *order, e enlisted) *shift {
+	s := &shift{
+		m: m, ledger: l, order: o, run: e.run,
+		fleet: make(map[scope.Tenant]*entry, len(e.tasks)),
+		slots: semaphore.NewWeighted(int64(m.concurrency)),
+		mine:  map[scope.Tenant]*Result{},
+		pace:  ahead,
+	}
+	seen := map[string]bool{}
+	for _, t := range e.tasks {
+		s.fleet[t.ID] = t.entry
+		if !seen[t.Server] {
+			seen[t.Server] = true
+			s.servers = append(s.servers, t.Server)
+		}
+	}
+	s.board = newBoard(m.progress, e.run, len(e.tasks))
+	s.scribe = newScribe(l, e.run, s.board)
+	return s
+}
+
+// work does a share of the run and returns when the run is through, or ctx has
+// ended. What it has claimed and not done is given back.
+func (s *shift) work(ctx context.Context) error {
+	beating, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var owned sync.WaitGroup
+	owned.Go(func() { s.beat(beating) })
+	owned.Go(func() { s.scribe.write(beating) })
+
+	group, working := errgroup.WithContext(ctx)
+	for _, server := range s.servers {
+		group.Go(func() error { return s.serve(working, server) })
+	}
+	err := group.Wait()
+	if ended := context.Cause(ctx); ended != nil {
+		err = ended
+	}
+
+	// Others take the tenants over only when this process has not been heard of for
+	// a while: they must know now.
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), closing)
+	defer cancel()
+	err = errors.Join(err, s.scribe.close(last))
+	stop()
+	owned.Wait()
+	return err
+}
+
+// beat tells that this process is alive, and how far the others are.
+func (s *shift) beat(ctx context.Context) {
+	for wait(ctx, min(s.ledger.lease/4, time.Second)) == nil {
+		if err := s.ledger.beat(ctx); err != nil && ctx.Err() == nil {
+			s.m.logger.Warn("migrator: can't tell the ledger that this process is alive", slog.Int64("run", s.run), slog.Any("error", err))
+		}
+		s.scribe.compare(ctx)
+	}
+}
+
+// serve does a share of the tenants of one server.
+func (s *shift) serve(ctx context.Context, server string) error {
+	var group errgroup.Group
+	defer func() { _ = group.Wait() }() // errors are the tenants'
+	group.SetLimit(s.m.perServerLimit())
+	waiting := false
+	for {
+		claims, err := s.ledger.claim(ctx, s.run, server, s.appetite())
+		if err != nil {
+			return err
+		}
+		for _, c := range claims {
+			if err := s.slots.Acquire(ctx, 1); err != nil {
+				return err // given back at the end
+			}
+			group.Go(func() error {
+				defer s.slots.Release(1)
+				s.migrate(ctx, c)
+				return nil
+			})
+		}
+		if len(claims) > 0 {
+			waiting = false
+			continue
+		}
+		if through, err := s.idle(ctx, server); through || err != nil {
+			return err
+		}
+		if !waiting {
+			waiting = true
+			s.board.tell(Event{Kind: EventWaiting})
+		}
+		if err := wait(ctx, lookAgain); err != nil {
+			return err
+		}
+	}
+}
+
+// idle reports, where nothing can be claimed, whether a server is through.
+func (s *shift) idle(ctx context.Context, server string) (through bool, err error) {
+	if err := s.scribe.flush(ctx); err != nil {
+		return false, err
+	}
+	standing, err := s.ledger.stand(ctx, s.run, server)
+	switch {
+	case err != nil:
+		return false, err
+	case standing.running == 0 && standing.pending == 0, standing.stopped && standing.running == 0:
+		return true, nil
+	case standing.over:
+		return false, ErrSuperseded
+	}
+	return false, nil
+}
+
+// appetite is how many tenants to claim.
+func (s *shift) appetite() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	limit := min(s.m.concurrency, s.m.perServerLimit())
+	return max(limit, min(mostClaimed, int(ahead*time.Duration(limit)/max(s.pace, time.Microsecond))))
+}
+
+// migrate does one tenant.
+func (s *shift) migrate(ctx context.Context, c claimed) {
+	start := time.Now()
+	r := &Result{Tenant: c.tenant, State: Failed}
+	s.board.tell(Event{Kind: EventStarted, Tenant: c.tenant})
+	out := visited{}
+	err := errors.New("a migration ended its goroutine")
+	defer func() { // also when visit does not return
+		r.Duration = time.Since(start)
+		s.finish(ctx, c, r, out, err)
+	}()
+	out, err = s.visit(ctx, c, r)
+}
+
+// visit does what is to be done for the tenant, and once more if a lock could not
+// be had.
+func (s *shift) visit(ctx context.Context, c claimed, r *Result) (visited, error) {
+	v := s.m.visitOf(ctx, c.tenant, c.list, func(applied []string) ([]step, error) { return s.order.steps(c.tenant, applied) })
+	return s.m.tryHard(v, func(try int, err error) {
+		r.Attempts = try
+		if err != nil {
+			s.board.tell(Event{Kind: EventRetrying, Tenant: c.tenant, Err: err})
+			s.m.logger.Info("migrator: once more", slog.Int64("run", s.run), slog.Any("tenant", c.tenant), slog.Any("error", err))
+		}
+	}, func(st step) { s.board.tell(stepEvent(c.tenant, st)) })
+}
+
+func stepEvent(t scope.Tenant, s step) Event {
+	e := Event{Kind: EventApplied, Tenant: t, Migration: s.migration.ID, Duration: s.took}
+	if s.back {
+		e.Kind = EventRolledBack
+	}
+	return e
+}
+
+// finish fills in the result and hands it to the scribe.
+func (s *shift) finish(ctx context.Context, c claimed, r *Result, out visited, err error) {
+	o := outcome{Tenant: c.tenant, Tries: r.Attempts, Seconds: r.Duration.Seconds()}
+	for _, st := range out.done {
+		if st.back {
+			r.RolledBack = append(r.RolledBack, st.migration.ID)
+		} else {
+			r.Applied = append(r.Applied, st.migration.ID)
+		}
+	}
+	o.Applied, o.RolledBack = r.Applied, r.RolledBack
+	if out.applied != nil {
+		o.ids, o.List, o.Last = out.applied, fingerprint(out.applied), s.m.migrations.last(out.applied)
+		if e := s.fleet[c.tenant]; c.taken && e != nil { // what the dead process has done is the run's, too
+			o.Applied, o.RolledBack = difference(out.applied, e.applied), difference(e.applied, out.applied)
+		}
+	}
+	switch {
+	case err == nil:
+		r.State = Current
+	case ctx.Err() != nil: // not its fault
+		r.State, r.Err = Pending, describe("migrate", c.tenant, errors.Join(context.Cause(ctx), err))
+	default:
+		r.Err = describe("migrate", c.tenant, err)
+		o.Failure = failureOf(r.Err)
+	}
+	o.State = r.State
+	s.note(r)
+	s.log(r)
+	s.scribe.add(o, r)
+}
+
+// note remembers the result, and how long tenants take.
+func (s *shift) note(r *Result) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mine[r.Tenant] = r
+	s.pace = (3*s.pace + r.Duration) / 4
+}
+
+func (s *shift) log(r *Result) {
+	attrs := []any{slog.Int64("run", s.run), slog.Any("tenant", r.Tenant), slog.Duration("duration", r.Duration)}
+	switch r.State {
+	case Failed:
+		s.m.logger.Error("migrator: a tenant has failed", append(attrs, slog.Any("error", r.Err))...)
+	case Current:
+		s.m.logger.Debug("migrator: a tenant is current", append(attrs, slog.Any("applied", r.Applied), slog.Any("rolled_back", r.RolledBack))...)
+	}
+}

@@ -1,0 +1,191 @@
+package migrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"gorm.io/gorm"
+
+	"github.com/tenantry/tenantry/internal/driver"
+	"github.com/tenantry/tenantry/scope"
+)
+
+// visit is the work on one tenant, or on the shared tables.
+type visit struct {
+	ctx   context.Context // names the tenant, or the shared scope
+	lock  string          // SQL of the key of its advisory lock
+	known bool            // its tracking table was seen once
+
+	// steps says what is to be done, given what is applied.
+	steps func(applied []string) ([]step, error)
+
+	// ready waits, under the lock, until the work may begin; nil if it may.
+	ready func(context.Context) error
+}
+
+// visitOf returns the visit of a tenant of which the ledger knows the given list.
+func (m *Migrator) visitOf(ctx context.Context, t scope.Tenant, list string, steps func([]string) ([]step, error)) visit {
+	return visit{
+		ctx:   scope.With(ctx, t),
+		lock:  fmt.Sprintf("pg_catalog.hashtextextended('tenantry/migrator/%s', 0)", t),
+		known: list != fingerprint(nil),
+		steps: steps,
+	}
+}
+
+// visited is what a visit has done.
+type visited struct {
+	applied []string // what is applied now, sorted; nil if that isn't known
+	done    []step
+	did     func(step) // is told of each step that is committed
+}
+
+// errBusy says that another process is at work on the same tenant.
+var errBusy = errors.New("another process is at work on the tenant")
+
+// busyWords are errBusy's in SQL, as part of PostgreSQL's message.
+const busyWords = "tenantry: another process is at work on the tenant"
+
+// carryOut does all steps of a visit: in one transaction, interrupted only by steps
+// that can't run in one.
+func (m *Migrator) carryOut(v visit, out *visited) error {
+	for {
+		part, next, err := m.transact(v)
+		out.add(part)
+		if err != nil || next == nil {
+			return err
+		}
+		part, err = m.outside(v, *next)
+		out.add(part)
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// add adds what a part of the work has done.
+func (v *visited) add(part visited) {
+	if part.applied != nil {
+		v.applied = part.applied
+	}
+	v.done = append(v.done, part.done...)
+	for _, s := range part.done {
+		v.did(s)
+	}
+}
+
+// transact does steps in one transaction, as far as they can run in one, and
+// returns the first that can't. It waits for other processes outside of
+// transactions: CREATE INDEX CONCURRENTLY waits for all that are in one.
+func (m *Migrator) transact(v visit) (out visited, next *step, err error) {
+	for try := 1; ; try++ {
+		out, next, err = m.tryTransact(v)
+		if !isBusy(err) {
+			return out, next, err
+		}
+		if err := wait(v.ctx, pause(min(try, maxTries))); err != nil {
+			return out, nil, err
+		}
+	}
+}
+
+func (m *Migrator) tryTransact(v visit) (out visited, next *step, err error) {
+	var table trackingTable
+	begin := driver.WithPreamble(v.ctx, func(t *driver.Target) string {
+		if t.Schema != "" {
+			table = tableIn(t.Schema)
+		}
+		return m.preamble(v, t)
+	})
+	err = m.db.WithContext(begin).Transaction(func(tx *gorm.DB) error {
+		// From here on without the preamble: a migration may begin other
+		// transactions with this context.
+		tx = tx.WithContext(v.ctx)
+		if v.ready != nil {
+			if err := v.ready(v.ctx); err != nil {
+				return err
+			}
+		}
+		if table == "" {
+			if table, err = tableOf(tx); err != nil {
+				return err
+			}
+		}
+		out, next, err = m.perform(tx, table, v)
+		return err
+	})
+	if err != nil {
+		return visited{}, nil, err
+	}
+	return out, next, nil
+}
+
+// perform does the steps in tx, up to the first that can't run there.
+func (m *Migrator) perform(tx *gorm.DB, table trackingTable, v visit) (out visited, next *step, err error) {
+	before, err := table.applied(tx)
+	if err != nil {
+		if isCode(err, "42P01") {
+			err = fmt.Errorf("%w: the ledger knows of migrations of the tenant, but its tracking table is gone: restore it from a backup, or call Verify if the tenant is to begin anew", err)
+		}
+		return out, nil, err
+	}
+	steps, err := v.steps(before)
+	if err != nil {
+		return out, nil, err
+	}
+	for _, s := range steps {
+		start := time.Now()
+		err := s.run(tx, nil)
+		s.took = time.Since(start)
+		if errors.Is(err, errOutside) {
+			next = &s
+			break
+		}
+		if err != nil {
+			return out, nil, err
+		}
+		out.done = append(out.done, s)
+	}
+	out.applied, err = table.record(tx, before, out.done)
+	return out, next, err
+}
+
+// preamble locks the tenant against other migrators until the end of the
+// transaction, and makes sure that its schema and tracking table exist, unless that
+// is known. The lock comes first: two sessions that create one schema at a time
+// collide in spite of IF NOT EXISTS. A session's lock would leak through a
+// transaction pooler, and one that is waited for holds a snapshot meanwhile.
+func (m *Migrator) preamble(v visit, t *driver.Target) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "select (case when pg_catalog.pg_try_advisory_xact_lock(%s) then '0' else '%s' end)::pg_catalog.int4; ", v.lock, busyWords)
+	fmt.Fprintf(&b, "select pg_catalog.set_config('lock_timeout', '%d', true), pg_catalog.set_config('statement_timeout', '%d', true); ",
+		m.lockTimeout.Milliseconds(), m.statementTimeout.Milliseconds())
+	if t.Schema != "" && !v.known {
+		b.WriteString(create(t))
+	}
+	return b.String()
+}
+
+// create makes the schema, unless somebody else is to make it, and the tracking
+// table. Only if they are missing: CREATE SCHEMA IF NOT EXISTS asks for the right
+// to create one in any case, which the owner of a schema need not have.
+func create(t *driver.Target) string {
+	table := tableIn(t.Schema)
+	schema := fmt.Sprintf("create schema %s", pgx.Identifier{t.Schema}.Sanitize())
+	if t.Managed {
+		schema = "return" // the settings, which follow, refuse it
+	}
+	return fmt.Sprintf("do $tenantry$ begin if not exists (select from pg_catalog.pg_namespace where nspname = %s) then %s; end if; if pg_catalog.to_regclass(%s) is null then %s; end if; end $tenantry$; ",
+		driver.Literal(t.Schema), schema, driver.Literal(string(table)), table.createSQL())
+}
+
+// isBusy reports whether the preamble has found the tenant locked.
+func isBusy(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.Is(err, errBusy) || errors.As(err, &pgErr) && pgErr.Code == "22P02" && strings.Contains(pgErr.Message, busyWords)
+}
