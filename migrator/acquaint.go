@@ -109,8 +109,8 @@ const correctionsSQL = `with o as (
 
 // mendRows first credits the run of a dead process with what it has done.
 func mendRows(ctx context.Context, tx pgx.Tx, corrections string) error {
-	_, err := tx.Exec(ctx, correctionsSQL+`insert into tenantry.results as r (run, tenant, state, applied, rolled_back)
-		select l.run, l.tenant, o.state, coalesce(nullif(o.missing, 'null'), '[]'), coalesce(nullif(o.extra, 'null'), '[]')
+	_, err := tx.Exec(ctx, correctionsSQL+`insert into tenantry.results as r (run, tenant, incarnation, state, applied, rolled_back)
+		select l.run, l.tenant, l.incarnation, o.state, coalesce(nullif(o.missing, 'null'), '[]'), coalesce(nullif(o.extra, 'null'), '[]')
 		from tenantry.ledger l join o on o.tenant = l.tenant and o.incarnation = l.incarnation
 		where l.state = 'running' and l.run is not null and not exists (select from tenantry.workers w where w.id = l.worker and w.until > now())
 		on conflict (run, tenant) do update set applied = r.applied || excluded.applied, rolled_back = r.rolled_back || excluded.rolled_back, finished_at = now()`, corrections)

@@ -1,9 +1,14 @@
-// Package migrator brings every tenant to the same version, with gormigrate.
+// Package migrator brings every tenant to the same version, with gormigrate's
+// migrations.
 //
-//	report, err := migrator.New(db, migrator.List{acme, globex}, migrations).Run(ctx)
+//	report, err := migrator.New(db, tenants, migrations).Run(ctx)
 //
 // Each tenant is migrated in one transaction of its own, which also creates the
-// tenant's schema if it is missing. Several processes may run at once, as they
-// do when a service starts: a lock per tenant lets one of them work and the
-// others find the work done.
+// tenant's schema if it is missing. A ledger in the master database knows where each
+// tenant is: with nothing to do, Run costs the same for any number of tenants, and
+// may stand in the start-up of every process. With something to do, processes that run at once
+// share the work, and take over from one that dies.
+//
+// The truth is each tenant's own tracking table. See docs/migrations.md for
+// rolling out, watching, stopping and rolling back.
 package migrator

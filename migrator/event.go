@@ -17,14 +17,14 @@ const (
 	EventRetrying   EventKind = "retrying"    // a lock could not be had; once more after a pause
 	EventDone       EventKind = "done"        // a tenant is current
 	EventFailed     EventKind = "failed"      // a tenant has failed
-	EventWaiting    EventKind = "waiting"     // for another run, or for other processes of this one, to end
+	EventWaiting    EventKind = "waiting"     // for the run Run to end, which is another one
 )
 
 // Event is one step of a run, see [WithProgress].
 type Event struct {
 	Kind      EventKind
 	Run       int64
-	Tenant    scope.Tenant  // zero where an event is of no tenant: of the shared tables, or of waiting
+	Tenant    scope.Tenant  // zero of the shared tables, and of EventWaiting
 	Migration string        // of EventApplied and EventRolledBack
 	Duration  time.Duration // of the migration, or of the tenant
 	Err       error         // of EventFailed and EventRetrying

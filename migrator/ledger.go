@@ -70,7 +70,10 @@ func (l *ledger) do(ctx context.Context, f func(*pgx.Conn) error) error {
 			err = l.target.Lend(ctx, f)
 		}
 	}
-	if err != nil {
+	switch {
+	case isCode(err, "42501"):
+		return fmt.Errorf("migrator: the ledger: %w: the user of the connection must own the schema tenantry, or be allowed to create it: see WithDirect", err)
+	case err != nil:
 		return fmt.Errorf("migrator: the ledger: %w", err)
 	}
 	return nil

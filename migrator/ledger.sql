@@ -51,6 +51,7 @@ create index if not exists ledger_run on tenantry.ledger (run, server, state, wa
 create table if not exists tenantry.results (
 	run bigint not null references tenantry.runs,
 	tenant text not null,
+	incarnation text not null,
 	state text not null,
 	applied jsonb not null default '[]',
 	rolled_back jsonb not null default '[]',
@@ -58,3 +59,4 @@ create table if not exists tenantry.results (
 	finished_at timestamptz not null default now(),
 	primary key (run, tenant)
 );
+create index if not exists results_tenant on tenantry.results (tenant);

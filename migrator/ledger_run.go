@@ -288,10 +288,10 @@ func (l *ledger) record(ctx context.Context, run int64, outcomes []outcome) erro
 					last = case when o.list = '' then l.last else o.last end,
 					attempts = case o.state when 'current' then 0 else l.attempts + greatest(o.tries, 1) - 1 end
 				from o where l.tenant = o.tenant and l.run = $2 and l.worker = $3
-				returning l.tenant
+				returning l.tenant, l.incarnation
 			)
-			insert into tenantry.results as r (run, tenant, state, applied, rolled_back, seconds)
-			select $2, o.tenant, o.state, coalesce(o.applied, '[]'), coalesce(o.rolled_back, '[]'), o.seconds
+			insert into tenantry.results as r (run, tenant, incarnation, state, applied, rolled_back, seconds)
+			select $2, o.tenant, u.incarnation, o.state, coalesce(o.applied, '[]'), coalesce(o.rolled_back, '[]'), o.seconds
 			from o join u using (tenant)
 			on conflict (run, tenant) do update set state = excluded.state, applied = r.applied || excluded.applied,
 				rolled_back = r.rolled_back || excluded.rolled_back, seconds = r.seconds + excluded.seconds, finished_at = now()`,
@@ -374,21 +374,26 @@ func (l *ledger) runs(ctx context.Context, n int) (list []RunInfo, err error) {
 	return list, err
 }
 
-// did reads what a run has applied, by tenant.
-func (l *ledger) did(ctx context.Context, run int64) (map[scope.Tenant][]string, error) {
+// did reads what a run has applied to the tenants of the fleet: not to those that had
+// their ids before them, nor what a later run has applied once more.
+func (l *ledger) did(ctx context.Context, run int64, fleet []Tenant) (map[scope.Tenant][]string, error) {
+	incarnations := make(map[string]Tenant, len(fleet))
+	for _, t := range fleet {
+		incarnations[t.ID.String()] = t
+	}
 	did := map[scope.Tenant][]string{}
 	err := l.insist(ctx, func(c *pgx.Conn) error {
-		rows, err := c.Query(ctx, "select tenant, applied from tenantry.results where run = $1", run)
+		rows, err := c.Query(ctx, `select r.tenant, r.incarnation, id from tenantry.results r, jsonb_array_elements_text(r.applied) id
+			where r.run = $1 and not exists (select from tenantry.results later where later.tenant = r.tenant and later.run > r.run and later.applied ? id)`, run)
 		if err != nil {
 			return err
 		}
-		var id string
-		var ids []string
-		_, err = pgx.ForEachRow(rows, []any{&id, &ids}, func() error {
-			t, err := scope.Parse(id)
-			did[t] = ids
-			ids = nil
-			return err
+		var name, incarnation, id string
+		_, err = pgx.ForEachRow(rows, []any{&name, &incarnation, &id}, func() error {
+			if t, ok := incarnations[name]; ok && t.Incarnation == incarnation {
+				did[t.ID] = append(did[t.ID], id)
+			}
+			return nil
 		})
 		return err
 	})

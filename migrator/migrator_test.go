@@ -424,19 +424,3 @@ func TestBadArgumentsAreReportedBeforeAnythingRuns(t *testing.T) {
 		}
 	})
 }
-
-// BenchmarkRunWithNothingToDo is what a start-up pays.
-func BenchmarkRunWithNothingToDo(b *testing.B) {
-	db := open(b, pgtest.Database(b), plugin.BySchema())
-	list := many(b, 50)
-	m := migrator.New(db, list, two)
-	if _, err := m.Run(b.Context()); err != nil {
-		b.Fatal(err)
-	}
-	for b.Loop() {
-		if _, err := m.Run(b.Context()); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*len(list)), "µs/tenant")
-}

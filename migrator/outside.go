@@ -76,7 +76,7 @@ func (m *Migrator) performOutside(c *gorm.DB, v visit, s step) (out visited, err
 // works for a process that is gone, they are still held.
 func (m *Migrator) alone(v visit, f func(*gorm.DB) error) error {
 	// Placed as a migration is, but without a preamble.
-	placed := driver.WithPreamble(v.ctx, func(*driver.Target) string { return "" })
+	placed := driver.WithPreamble(m.limited(v.ctx), func(*driver.Target) string { return "" })
 	return m.db.WithContext(placed).Connection(func(c *gorm.DB) error {
 		for _, key := range []string{databaseLock, v.lock} {
 			if err := lockSession(c, key); err != nil {
@@ -84,13 +84,10 @@ func (m *Migrator) alone(v visit, f func(*gorm.DB) error) error {
 			}
 		}
 		c = c.WithContext(v.ctx)
-		err := c.Exec(fmt.Sprintf("select pg_catalog.set_config('lock_timeout', '%d', false), pg_catalog.set_config('statement_timeout', '%d', false)",
-			m.lockTimeout.Milliseconds(), m.statementTimeout.Milliseconds())).Error
-		if err == nil && v.ready != nil {
-			err = v.ready(v.ctx)
-		}
-		if err != nil {
-			return err
+		if v.ready != nil {
+			if err := v.ready(v.ctx); err != nil {
+				return err
+			}
 		}
 		return f(c)
 	})

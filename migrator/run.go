@@ -73,11 +73,15 @@ func (m *Migrator) RollbackRun(ctx context.Context, run int64, opts ...RunOption
 			return report, err
 		}
 		o.Of = run
-		if o.did, err = l.did(ctx, run); err != nil {
+		fleet, err := collect(ctx, m.tenants)
+		if err != nil {
+			return report, err
+		}
+		if o.did, err = l.did(ctx, run, fleet); err != nil {
 			return report, err
 		}
 		if len(o.did) == 0 {
-			return report, fmt.Errorf("migrator: there is no run %d that has done anything", run)
+			return report, fmt.Errorf("migrator: run %d has applied nothing that could be rolled back", run)
 		}
 		err = m.execute(ctx, l, o, &report)
 		return report, err
@@ -215,9 +219,12 @@ func (s *shift) resultOf(t Tenant, ends map[scope.Tenant]final) *Result {
 	if r := s.mine[t.ID]; r != nil {
 		return r
 	}
-	end, ok := ends[t.ID]
-	if !ok || s.fleet[t.ID] == nil {
+	if s.fleet[t.ID] == nil {
 		return nil
+	}
+	end, ok := ends[t.ID]
+	if !ok { // it is another run's by now
+		end.state = Pending
 	}
 	r := &Result{Tenant: t.ID, State: end.state}
 	if end.failure != nil {

@@ -110,7 +110,6 @@ func (s *shift) serve(ctx context.Context, server string) error {
 	var group errgroup.Group
 	defer func() { _ = group.Wait() }() // errors are the tenants'
 	group.SetLimit(s.m.perServerLimit())
-	waiting := false
 	for {
 		claims, err := s.ledger.claim(ctx, s.run, server, s.appetite())
 		if err != nil {
@@ -127,15 +126,10 @@ func (s *shift) serve(ctx context.Context, server string) error {
 			})
 		}
 		if len(claims) > 0 {
-			waiting = false
 			continue
 		}
 		if through, err := s.idle(ctx, server); through || err != nil {
 			return err
-		}
-		if !waiting {
-			waiting = true
-			s.board.tell(Event{Kind: EventWaiting})
 		}
 		if err := wait(ctx, lookAgain); err != nil {
 			return err
@@ -152,10 +146,10 @@ func (s *shift) idle(ctx context.Context, server string) (through bool, err erro
 	switch {
 	case err != nil:
 		return false, err
+	case standing.over && (standing.total == 0 || standing.done < standing.total):
+		return false, ErrSuperseded
 	case standing.running == 0 && standing.pending == 0, standing.stopped && standing.running == 0:
 		return true, nil
-	case standing.over:
-		return false, ErrSuperseded
 	}
 	return false, nil
 }

@@ -2,6 +2,7 @@ package migrator
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -44,11 +45,23 @@ func tableOf(tx *gorm.DB) (trackingTable, error) {
 	return table, err
 }
 
-// applied returns the ids in the table, sorted.
+// applied returns the ids in the table, sorted. It goes past GORM, which would take
+// longer than the statement.
 func (t trackingTable) applied(tx *gorm.DB) (ids []string, err error) {
-	err = tx.Raw("select id from " + string(t)).Scan(&ids).Error
+	rows, err := tx.Statement.ConnPool.QueryContext(tx.Statement.Context, "select id from "+string(t))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
 	slices.Sort(ids)
-	return ids, err
+	return ids, rows.Err()
 }
 
 // record writes down steps that were done, and returns what is applied then, sorted.
@@ -62,11 +75,10 @@ func (t trackingTable) record(tx *gorm.DB, before []string, done []step) (applie
 		}
 	}
 	if len(added) > 0 {
-		values := strings.TrimSuffix(strings.Repeat("(?), ", len(added)), ", ")
-		err = tx.Exec("insert into "+string(t)+" (id) values "+values, anys(added)...).Error
+		err = t.exec(tx, "insert into "+string(t)+" (id) values "+placeholders("($%d)", len(added)), added)
 	}
 	if err == nil && len(removed) > 0 {
-		err = tx.Exec("delete from "+string(t)+" where id in ?", removed).Error
+		err = t.exec(tx, "delete from "+string(t)+" where id in ("+placeholders("$%d", len(removed))+")", removed)
 	}
 	applied = append([]string{}, added...)
 	for _, id := range before {
@@ -78,10 +90,20 @@ func (t trackingTable) record(tx *gorm.DB, before []string, done []step) (applie
 	return applied, err
 }
 
-func anys(ids []string) []any {
-	out := make([]any, len(ids))
+func (t trackingTable) exec(tx *gorm.DB, sql string, ids []string) error {
+	args := make([]any, len(ids))
 	for i, id := range ids {
-		out[i] = id
+		args[i] = id
 	}
-	return out
+	_, err := tx.Statement.ConnPool.ExecContext(tx.Statement.Context, sql, args...)
+	return err
+}
+
+// placeholders returns n parameters, each in the given form.
+func placeholders(form string, n int) string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprintf(form, i+1)
+	}
+	return strings.Join(list, ", ")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -96,11 +97,11 @@ func (m *Migrator) transact(v visit) (out visited, next *step, err error) {
 
 func (m *Migrator) tryTransact(v visit) (out visited, next *step, err error) {
 	var table trackingTable
-	begin := driver.WithPreamble(v.ctx, func(t *driver.Target) string {
+	begin := driver.WithPreamble(m.limited(v.ctx), func(t *driver.Target) string {
 		if t.Schema != "" {
 			table = tableIn(t.Schema)
 		}
-		return m.preamble(v, t)
+		return v.preamble(t)
 	})
 	err = m.db.WithContext(begin).Transaction(func(tx *gorm.DB) error {
 		// From here on without the preamble: a migration may begin other
@@ -160,15 +161,20 @@ func (m *Migrator) perform(tx *gorm.DB, table trackingTable, v visit) (out visit
 // is known. The lock comes first: two sessions that create one schema at a time
 // collide in spite of IF NOT EXISTS. A session's lock would leak through a
 // transaction pooler, and one that is waited for holds a snapshot meanwhile.
-func (m *Migrator) preamble(v visit, t *driver.Target) string {
+func (v visit) preamble(t *driver.Target) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "select (case when pg_catalog.pg_try_advisory_xact_lock(%s) then '0' else '%s' end)::pg_catalog.int4; ", v.lock, busyWords)
-	fmt.Fprintf(&b, "select pg_catalog.set_config('lock_timeout', '%d', true), pg_catalog.set_config('statement_timeout', '%d', true); ",
-		m.lockTimeout.Milliseconds(), m.statementTimeout.Milliseconds())
 	if t.Schema != "" && !v.known {
 		b.WriteString(create(t))
 	}
 	return b.String()
+}
+
+// limited returns a context whose statements wait and run only so long.
+func (m *Migrator) limited(ctx context.Context) context.Context {
+	return driver.WithSettings(ctx,
+		driver.Setting{Name: "lock_timeout", Value: strconv.FormatInt(m.lockTimeout.Milliseconds(), 10)},
+		driver.Setting{Name: "statement_timeout", Value: strconv.FormatInt(m.statementTimeout.Milliseconds(), 10)})
 }
 
 // create makes the schema, unless somebody else is to make it, and the tracking

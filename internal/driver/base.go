@@ -21,3 +21,17 @@ func Base(ctx context.Context) *pgxpool.Pool {
 	pool, _ := ctx.Value(baseKey{}).(*pgxpool.Pool)
 	return pool
 }
+
+// settingsKey is the context key of WithSettings.
+type settingsKey struct{}
+
+// WithSettings returns a context whose statements and transactions run under more
+// settings, behind the target's own.
+func WithSettings(ctx context.Context, settings ...Setting) context.Context {
+	return context.WithValue(ctx, settingsKey{}, settings)
+}
+
+func settingsOf(ctx context.Context) []Setting {
+	settings, _ := ctx.Value(settingsKey{}).([]Setting)
+	return settings
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"slices"
 
 	"github.com/tenantry/tenantry/scope"
 )
@@ -104,6 +105,9 @@ func (c *conn) lend(ctx context.Context, s Scope) (*lease, error) {
 	t, err := c.connector.Locator.Locate(ctx, s)
 	if err != nil {
 		return nil, &scope.TenantError{Op: "place", Tenant: s.Tenant, Err: err}
+	}
+	if more := settingsOf(ctx); len(more) > 0 {
+		t.Settings = slices.Concat(t.Settings, more)
 	}
 	l, err := acquire(ctx, s, &t)
 	if err != nil {
