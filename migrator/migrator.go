@@ -30,8 +30,11 @@ type Migrator struct {
 // The migrations are gormigrate's, and so is the tracking table "migrations" in
 // each tenant's schema. A migration must use the *gorm.DB that it is given: it
 // carries the tenant and the transaction. Migrations of different tenants run
-// at the same time, so what they share must be safe for that. One that can't run
-// in a transaction is marked by [NoTransaction].
+// at the same time, so what they share must be safe for that. GORM itself is not
+// quite: AutoMigrate of a model with a uniqueIndex tag writes to the cached schema
+// of the model (always the same value), which the race detector reports;
+// WithConcurrency(1) avoids it in tests under -race. One that can't run in a
+// transaction is marked by [NoTransaction].
 //
 // The ledger, what is known of the fleet as a whole, is in the schema "tenantry" of
 // the database that db is open on, the master; the first call makes it, as the user

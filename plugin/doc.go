@@ -14,6 +14,11 @@
 // of servers, with [ByDatabase]. A strategy of your own finds pools for many
 // databases in [Pools].
 //
+// db.Migrator() and AutoMigrate see the tenant's own schema only, or the one that a
+// qualified table name gives, and take a time that does not grow with the number of
+// schemas. So db.Dialector is no longer a *postgres.Dialector, and db.Migrator() no
+// longer a postgres.Migrator, though they do what those do.
+//
 // The plugin takes the place of the connection pool that GORM has opened. Close
 // it with [Plugin.Close] or by closing the *sql.DB of db.DB().
 package plugin

@@ -78,6 +78,7 @@ func (p *Plugin) Initialize(db *gorm.DB) error {
 		return errors.Join(err, p.sql.Close())
 	}
 	replacePool(db, p.sql, prepared)
+	replaceDialector(db)
 	return source.release()
 }
 
