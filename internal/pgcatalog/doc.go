@@ -13,6 +13,7 @@
 //     its type has, and with the length of its own type.
 //   - AlterColumn changes and drops a sequence in the table's own schema only.
 //     The driver takes that of any table of the same name in the database.
+//   - DropTable leaves a table of a schema further back in search_path alone.
 //
 // In what it does wrong anywhere:
 //   - The names of sequences, their tables and columns are quoted, and have the

@@ -10,6 +10,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/tenantry/tenantry/internal/pgserver/pgtest"
+	"github.com/tenantry/tenantry/plugin"
 )
 
 // perSchema makes what statements say in schemas tenant_<prefix>1 to n.
@@ -166,5 +167,22 @@ func TestOthersAreNeverSeen(t *testing.T) {
 	}
 	if theirs, err := m.ColumnTypes("tenant_t5.secrets"); err != nil || len(theirs) != 2 {
 		t.Errorf("by its full name a table has %d columns, error %v, want 2", len(theirs), err)
+	}
+}
+
+// TestDropTableLeavesSharedTablesAlone: the tenant has no table of the name, but a
+// shared schema behind its own has.
+func TestDropTableLeavesSharedTablesAlone(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.Database(t)
+	pool := connect(t, dsn, "")
+	mustExec(t, pool, "create schema tenant_a", "create schema commons", "create table commons.plans (id int)", "create table tenant_a.notes (id int)")
+	db := openOurs(t, dsn, &gorm.Config{}, plugin.WithSharedSchemas("commons")).WithContext(as(t, "a"))
+	if err := db.Migrator().DropTable("plans", "notes"); err != nil {
+		t.Fatal(err)
+	}
+	const tables = "select coalesce(string_agg(schemaname || '.' || tablename, ' '), '') from pg_tables where schemaname in ('tenant_a', 'commons')"
+	if got := ask[string](t, pool, tables); got != "commons.plans" {
+		t.Errorf("what is left is %q, want commons.plans", got)
 	}
 }

@@ -127,7 +127,7 @@ func openDriver(t testing.TB, dsn, schema string, log logger.Interface) *gorm.DB
 }
 
 // openOurs opens dsn with the plugin.
-func openOurs(t testing.TB, dsn string, cfg *gorm.Config) *gorm.DB {
+func openOurs(t testing.TB, dsn string, cfg *gorm.Config, opts ...plugin.SchemaOption) *gorm.DB {
 	t.Helper()
 	if cfg.Logger == nil {
 		cfg.Logger = logger.Discard
@@ -136,7 +136,7 @@ func openOurs(t testing.TB, dsn string, cfg *gorm.Config) *gorm.DB {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := plugin.New(plugin.BySchema())
+	p := plugin.New(plugin.BySchema(opts...))
 	if err := db.Use(p); err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,26 @@ func (m Migrator) HasTable(value any) bool {
 	})
 }
 
+// DropTable drops tables, and what depends on them, where they are there. One that
+// only a schema further back in search_path has is another's, and stays.
+func (m Migrator) DropTable(values ...any) error {
+	var there []any
+	for _, value := range values {
+		var found bool
+		err := m.RunWithValue(value, func(stmt *gorm.Statement) error {
+			schema, table := m.CurrentSchema(stmt, stmt.Table)
+			return m.read("SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE "+namespace+" AND relname = ?)", schema, table).Scan(&found).Error
+		})
+		if err != nil {
+			return err
+		}
+		if found {
+			there = append(there, value)
+		}
+	}
+	return m.Migrator.DropTable(there...)
+}
+
 // GetTables returns the names of the tables, in order.
 func (m Migrator) GetTables() (tables []string, err error) {
 	schema, _ := m.CurrentSchema(m.DB.Statement, "")
