@@ -18,3 +18,8 @@ func Interrupted() error { return errInterrupted }
 
 // Main is the program with its signals.
 func Main() { main() }
+
+// Program is the program with its commands, and returns the exit code.
+func Program(ctx context.Context, args []string, out, errs io.Writer) int {
+	return program(ctx, args, out, errs)
+}

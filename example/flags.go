@@ -13,12 +13,14 @@ import (
 )
 
 const usageHead = `Usage: go run ./example [flags]
+       go run ./example tenants|migrate|psql|exec ... [--dsn connection]
 
 A small invoicing service for whoever signs up, on a subdomain and in a schema or
 a database of their own. It starts a private PostgreSQL, signs up two customers,
 acme and globex, shows what each of them gets, and serves
 http://localhost:8080/ (sign-up), http://acme.localhost:8080/ and
-http://globex.localhost:8080/ until Ctrl-C.
+http://globex.localhost:8080/ until Ctrl-C. The commands administer the customers:
+see "go run ./example tenants --help".
 
 `
 
@@ -72,6 +74,10 @@ func (s *settings) check(stray int) error {
 	if _, _, err := net.SplitHostPort(s.addr); err != nil {
 		return fmt.Errorf("-addr: %w", err)
 	}
+	return s.checkDSN()
+}
+
+func (s *settings) checkDSN() error {
 	if s.dsn == "" {
 		return nil
 	}

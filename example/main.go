@@ -7,6 +7,10 @@
 // It starts a private PostgreSQL, signs two customers up, acme and globex, sends
 // itself a few requests to show what each of them gets, and serves until Ctrl-C.
 //
+//	go run ./example tenants list
+//
+// runs one of the commands of package cli instead, see commands.go.
+//
 // To see how a service uses tenantry, read backend.go, migrations.go, prepare.go,
 // routes.go, signup.go and handlers.go, in this order.
 package main
@@ -26,7 +30,7 @@ func main() {
 	slog.SetLogLoggerLevel(slog.LevelWarn) // the rest would run into the demonstration
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	os.Exit(report(run(ctx, os.Args[1:], os.Stdout), os.Stderr))
+	os.Exit(program(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // report prints err, if it is one, and returns the exit code for it.

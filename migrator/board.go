@@ -37,6 +37,13 @@ func (b *board) tell(e Event) {
 	b.tellOne(e)
 }
 
+// failures returns how many tenants have failed, as far as known.
+func (b *board) failures() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.failed + b.theirBad
+}
+
 // wrote counts what of this process is in the ledger.
 func (b *board) wrote(outcomes []outcome) {
 	b.mu.Lock()

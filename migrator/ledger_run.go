@@ -212,6 +212,18 @@ func (l *ledger) claim(ctx context.Context, run int64, server string, n int) (cl
 	return claims, err
 }
 
+// giveBack gives back what was claimed and not begun.
+func (l *ledger) giveBack(ctx context.Context, run int64, claims []claimed) error {
+	ids := make([]string, len(claims))
+	for i, c := range claims {
+		ids[i] = c.tenant.String()
+	}
+	return l.insist(ctx, func(c *pgx.Conn) error {
+		_, err := c.Exec(ctx, "update tenantry.ledger set state = 'pending', worker = null, since = now(), attempts = attempts - 1 where run = $1 and worker = $2 and tenant = any($3)", run, l.worker, ids)
+		return err
+	})
+}
+
 // standing is how far a run is.
 type standing struct {
 	over    bool // the run has ended

@@ -115,9 +115,16 @@ func (s *shift) serve(ctx context.Context, server string) error {
 		if err != nil {
 			return err
 		}
-		for _, c := range claims {
+		for i, c := range claims {
 			if err := s.slots.Acquire(ctx, 1); err != nil {
 				return err // given back at the end
+			}
+			if s.stopped() {
+				s.slots.Release(1)
+				if err := s.ledger.giveBack(ctx, s.run, claims[i:]); err != nil {
+					return err
+				}
+				break
 			}
 			group.Go(func() error {
 				defer s.slots.Release(1)
@@ -152,6 +159,12 @@ func (s *shift) idle(ctx context.Context, server string) (through bool, err erro
 		return true, nil
 	}
 	return false, nil
+}
+
+// stopped reports whether as many tenants have failed as may: those that were
+// claimed in advance are not begun either.
+func (s *shift) stopped() bool {
+	return s.order.StopAfter > 0 && s.board.failures() >= s.order.StopAfter
 }
 
 // appetite is how many tenants to claim.

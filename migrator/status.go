@@ -20,8 +20,8 @@ const (
 // Status is what the ledger knows of a tenant.
 type Status struct {
 	Tenant   Tenant
-	State    State     // Pending also for a tenant that the ledger has not seen yet
-	Since    time.Time // when it came into this state; zero if the ledger has not seen it
+	State    State     // Pending also for one that the ledger has not seen, because it could not be read
+	Since    time.Time // when it came into this state; zero if the ledger has not seen the tenant
 	Last     string    // the last migration applied, in the order of the list; "" if none
 	Applied  int       // how many are applied
 	Pending  []string  // what is still to be applied, in order
@@ -32,11 +32,15 @@ type Status struct {
 }
 
 // Status returns what the ledger knows of the selected tenants, in the order of the
-// list. It asks no tenant: what was changed past the migrator, only [Migrator.Verify]
-// finds.
+// list. Only tenants that the ledger has not seen yet, such as new ones, are looked at:
+// what was changed past the migrator, [Migrator.Verify] finds.
 func (m *Migrator) Status(ctx context.Context, s Selection) (list []Status, err error) {
 	err = m.open(ctx, func(ctx context.Context, l *ledger) error {
-		fleet, b, err := m.known(ctx, l, s)
+		fleet, err := m.collect(ctx, s)
+		if err != nil {
+			return err
+		}
+		b, err := m.acquaint(ctx, l, fleet)
 		if err != nil {
 			return err
 		}

@@ -34,7 +34,11 @@ func (m *Migrator) Verify(ctx context.Context, s Selection) (found Verification,
 }
 
 func (m *Migrator) verify(ctx context.Context, l *ledger, s Selection) (found Verification, err error) {
-	fleet, b, err := m.known(ctx, l, s)
+	fleet, err := m.collect(ctx, s)
+	if err != nil {
+		return found, err
+	}
+	b, err := l.read(ctx)
 	if err != nil {
 		return found, err
 	}
@@ -71,17 +75,13 @@ func (m *Migrator) verify(ctx context.Context, l *ledger, s Selection) (found Ve
 	return found, err
 }
 
-// known reads the fleet and the ledger, for a selection that makes sense.
-func (m *Migrator) known(ctx context.Context, l *ledger, s Selection) ([]Tenant, book, error) {
+// collect reads the fleet, for a selection that makes sense.
+func (m *Migrator) collect(ctx context.Context, s Selection) ([]Tenant, error) {
 	fleet, err := collect(ctx, m.tenants)
 	if err == nil {
 		err = s.check(fleet)
 	}
-	if err != nil {
-		return nil, nil, err
-	}
-	b, err := l.read(ctx)
-	return fleet, b, err
+	return fleet, err
 }
 
 // gone returns the tenants that are not in the fleet any more.

@@ -1,0 +1,127 @@
+package cli
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tenantry/tenantry/migrator"
+)
+
+// status returns the command that says where tenants are.
+func (t *tree) status() *cobra.Command {
+	var sel selection
+	var every, check bool
+	cmd := &cobra.Command{
+		Use: "status", Short: "Count the tenants by state, and list those that are not current",
+		Args: wants(), ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			selected, err := sel.parse()
+			if err != nil {
+				return err
+			}
+			return t.withMigrator(cmd.Context(), func(m *migrator.Migrator) error {
+				statuses, err := m.Status(cmd.Context(), selected)
+				if err != nil {
+					return err
+				}
+				v := viewStatus(statuses, every)
+				if err := t.print(cmd, v, v.print); err != nil {
+					return err
+				}
+				if n := len(statuses) - v.Counts[migrator.Current]; check && n > 0 {
+					return found("%s not current", choose(n == 1, "1 tenant is", strconv.Itoa(n)+" tenants are"))
+				}
+				return nil
+			})
+		},
+	}
+	sel.flags(t, cmd, ledgerStates())
+	cmd.Flags().BoolVar(&every, "all-tenants", false, "list the current ones, too")
+	checkFlag(cmd, &check, "unless all are current")
+	return cmd
+}
+
+// checkFlag gives cmd --check.
+func checkFlag(cmd *cobra.Command, check *bool, when string) {
+	cmd.Flags().BoolVar(check, "check", false, "end with exit code "+strconv.Itoa(ExitFound)+" "+when)
+}
+
+// statusView is where tenants are, as JSON.
+type statusView struct {
+	Counts  map[migrator.State]int `json:"counts"` // of all that are selected
+	Tenants []tenantStatusView     `json:"tenants"`
+}
+
+type tenantStatusView struct {
+	Tenant   string            `json:"tenant"`
+	Server   string            `json:"server"`
+	State    migrator.State    `json:"state"`
+	Since    *time.Time        `json:"since"` // null if nothing is known of it yet
+	Last     string            `json:"last"`
+	Applied  int               `json:"applied"`
+	Pending  []string          `json:"pending"`
+	Unknown  []string          `json:"unknown"`
+	Attempts int               `json:"attempts"`
+	Run      int64             `json:"run"`
+	Failure  *migrator.Failure `json:"failure"`
+}
+
+// viewStatus keeps the tenants that are not wholly current, or every one.
+func viewStatus(statuses []migrator.Status, every bool) statusView {
+	v := statusView{Counts: map[migrator.State]int{migrator.Pending: 0, migrator.Running: 0, migrator.Current: 0, migrator.Failed: 0}, Tenants: []tenantStatusView{}}
+	for _, s := range statuses {
+		v.Counts[s.State]++
+		if every || s.State != migrator.Current || len(s.Unknown) > 0 {
+			v.Tenants = append(v.Tenants, viewTenantStatus(s))
+		}
+	}
+	return v
+}
+
+func viewTenantStatus(s migrator.Status) tenantStatusView {
+	v := tenantStatusView{
+		Tenant: s.Tenant.ID.String(), Server: s.Tenant.Server, State: s.State, Last: s.Last, Applied: s.Applied,
+		Pending: list(s.Pending), Unknown: list(s.Unknown), Attempts: s.Attempts, Run: s.Run, Failure: s.Failure,
+	}
+	if !s.Since.IsZero() {
+		since := s.Since.UTC()
+		v.Since = &since
+	}
+	return v
+}
+
+func (v statusView) print(s *sheet) {
+	var counts []string
+	total := 0
+	for _, state := range []migrator.State{migrator.Current, migrator.Pending, migrator.Running, migrator.Failed} {
+		counts = append(counts, strconv.Itoa(v.Counts[state])+" "+string(state))
+		total += v.Counts[state]
+	}
+	s.line("%s: %s", count(total, "tenant"), strings.Join(counts, ", "))
+	if len(v.Tenants) == 0 {
+		return
+	}
+	s.row("TENANT", "STATE", "SINCE", "LAST", "PENDING", "UNKNOWN", "ATTEMPTS", "RUN", "ERROR")
+	for _, t := range v.Tenants {
+		s.row(t.row()...)
+	}
+}
+
+func (v tenantStatusView) row() []string {
+	since, failure := "", ""
+	if v.Since != nil {
+		since = moment(*v.Since)
+	}
+	if v.Failure != nil {
+		failure = firstLine(v.Failure.Message)
+	}
+	return []string{
+		v.Tenant, string(v.State), since, v.Last, strconv.Itoa(len(v.Pending)), strings.Join(v.Unknown, ","),
+		strconv.Itoa(v.Attempts), strconv.FormatInt(v.Run, 10), failure,
+	}
+}
+
+func commas(texts []string) string { return strings.Join(texts, ", ") }
