@@ -72,8 +72,8 @@ func (m *Migrator) performOutside(c *gorm.DB, v visit, s step) (out visited, err
 }
 
 // alone calls f with a session that holds the lock of the database and that of the
-// tenant. Its connection is closed afterwards, and the locks go with it: when the server still
-// works for a process that is gone, they are still held.
+// tenant. Its connection is closed afterwards, and the locks go with it: when the
+// server still works for a process that is gone, they are still held.
 func (m *Migrator) alone(v visit, f func(*gorm.DB) error) error {
 	// Placed as a migration is, but without a preamble.
 	placed := driver.WithPreamble(m.limited(v.ctx), func(*driver.Target) string { return "" })

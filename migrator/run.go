@@ -17,16 +17,17 @@ import (
 //
 // Otherwise it begins a run, or joins the one that other processes have begun with
 // the same migrations and options, and returns when the whole run is through: what
-// a process that dies leaves undone, the others take over. While a different run is under way,
-// it waits for that one to end. Each tenant is migrated in one transaction of its own,
-// which also creates the tenant's schema if it is missing and nobody else makes it.
-// One that fails is rolled back and does not stop the others, unless
-// [StopAfter] or [Canary] say so.
+// a process that dies leaves undone, the others take over. While a different run is
+// under way, it waits for that one to end. Each tenant is migrated in one
+// transaction of its own, which also creates the tenant's schema if it is missing
+// and nobody else makes it. One that fails is rolled back and does not stop the
+// others, unless [StopAfter] or [Canary] say so.
 //
-// The report has a result for each tenant that is selected. The error is nil if
-// all of them are current, and otherwise a *RunError, or what kept the run from
-// beginning, such as an *UnknownError. When ctx ends, the tenants at work are rolled back, and their
-// results, and those of tenants not begun, say Pending; the next Run goes on.
+// The report has a result for each tenant that is selected. The error is nil if all
+// of them are current, and otherwise a *RunError, or what kept the run from
+// beginning, such as an *UnknownError. When ctx ends, the tenants at work are
+// rolled back, and their results, and those of tenants not begun, say Pending; the
+// next Run goes on.
 func (m *Migrator) Run(ctx context.Context, opts ...RunOption) (Report, error) {
 	return m.call(ctx, func(ctx context.Context, l *ledger) (Report, error) {
 		o, err := m.newOrder(applying, opts)

@@ -24,8 +24,8 @@ func (t trackingTable) createSQL() string {
 	return "create table " + string(t) + " (id varchar(255), primary key (id))"
 }
 
-// tableOf returns the tracking table of the schema in which tx makes tables, and makes it if
-// it is missing.
+// tableOf returns the tracking table of the schema in which tx makes tables, and
+// makes it if it is missing.
 func tableOf(tx *gorm.DB) (trackingTable, error) {
 	var found struct {
 		Schema *string

@@ -27,8 +27,8 @@ type Tenant struct {
 }
 
 // Tenants lists the fleet: all tenants that migrations are for, not only those of
-// one run, which [Only] selects. A catalog.Catalog is one, and so is a [List]. An error ends
-// the list, and nothing is migrated.
+// one run, which [Only] selects. A catalog.Catalog is one, and so is a [List]. An
+// error ends the list, and nothing is migrated.
 type Tenants interface {
 	Tenants(ctx context.Context) iter.Seq2[Tenant, error]
 }

@@ -22,9 +22,9 @@ type Mended struct {
 
 // Verify reads the tracking tables of the selected tenants, a few hundred by one
 // statement, and corrects the ledger where it says something else: because somebody
-// migrated, restored or dropped a schema by other means. Tenants that a process is at work on are
-// left out. The error joins those of tenants that could not be read, each a
-// *scope.TenantError; the others are verified.
+// migrated, restored or dropped a schema by other means. Tenants that a process is
+// at work on are left out. The error joins those of tenants that could not be read,
+// each a *scope.TenantError; the others are verified.
 func (m *Migrator) Verify(ctx context.Context, s Selection) (found Verification, err error) {
 	err = m.open(ctx, func(ctx context.Context, l *ledger) error {
 		found, err = m.verify(ctx, l, s)
