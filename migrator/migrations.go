@@ -41,8 +41,10 @@ func (m Migrations) Apply(tx *gorm.DB) error {
 		}
 		done = append(done, s)
 	}
-	_, err = table.record(tx, applied, done)
-	return err
+	if len(done) == 0 {
+		return nil
+	}
+	return execute(tx, table.record(done))
 }
 
 // Fingerprint changes when ids come, go or change places.

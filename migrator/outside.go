@@ -64,11 +64,11 @@ func (m *Migrator) performOutside(c *gorm.DB, v visit, s step) (out visited, err
 	if left, err := invalid(c); err != nil || len(left) > 0 {
 		return out, errors.Join(err, &migrationError{id: s.migration.ID, back: s.back, err: fmt.Errorf("it has left the invalid indexes %v", left)})
 	}
-	applied, err := table.record(c, before, []step{s})
-	if err != nil {
+	done := []step{s}
+	if err := execute(c, table.record(done)); err != nil {
 		return out, err
 	}
-	return visited{applied: applied, done: []step{s}}, nil
+	return visited{applied: after(before, done), done: done}, nil
 }
 
 // alone calls f with a session that holds the lock of the database and that of the

@@ -192,7 +192,11 @@ func (s *shift) migrate(ctx context.Context, c claimed) {
 // visit does what is to be done for the tenant, and once more if a lock could not
 // be had.
 func (s *shift) visit(ctx context.Context, c claimed, r *Result) (visited, error) {
-	v := s.m.visitOf(ctx, c.tenant, c.list, func(applied []string) ([]step, error) { return s.order.steps(c.tenant, applied) })
+	var applied []string
+	if e := s.fleet[c.tenant]; e != nil && e.list == c.list {
+		applied = e.applied
+	}
+	v := s.m.visitOf(ctx, c.tenant, applied, func(applied []string) ([]step, error) { return s.order.steps(c.tenant, applied) })
 	return s.m.tryHard(v, func(try int, err error) {
 		r.Attempts = try
 		if err != nil {

@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"gorm.io/gorm"
+
+	"github.com/tenantry/tenantry/internal/driver"
 )
 
 // trackingTable is the table of applied migrations, as gormigrate makes it, by its
@@ -64,46 +66,53 @@ func (t trackingTable) applied(tx *gorm.DB) (ids []string, err error) {
 	return ids, rows.Err()
 }
 
-// record writes down steps that were done, and returns what is applied then, sorted.
-func (t trackingTable) record(tx *gorm.DB, before []string, done []step) (applied []string, err error) {
+// record returns the SQL that writes down steps that were done.
+func (t trackingTable) record(done []step) string {
 	var added, removed []string
 	for _, s := range done {
 		if s.back {
-			removed = append(removed, s.migration.ID)
+			removed = append(removed, driver.Literal(s.migration.ID))
 		} else {
-			added = append(added, s.migration.ID)
+			added = append(added, "("+driver.Literal(s.migration.ID)+")")
 		}
 	}
+	var statements []string
 	if len(added) > 0 {
-		err = t.exec(tx, "insert into "+string(t)+" (id) values "+placeholders("($%d)", len(added)), added)
+		statements = append(statements, "insert into "+string(t)+" (id) values "+strings.Join(added, ", "))
 	}
-	if err == nil && len(removed) > 0 {
-		err = t.exec(tx, "delete from "+string(t)+" where id in ("+placeholders("$%d", len(removed))+")", removed)
+	if len(removed) > 0 {
+		statements = append(statements, "delete from "+string(t)+" where id in ("+strings.Join(removed, ", ")+")")
 	}
-	applied = append([]string{}, added...)
-	for _, id := range before {
-		if !slices.Contains(removed, id) {
-			applied = append(applied, id)
-		}
-	}
-	slices.Sort(applied)
-	return applied, err
+	return strings.Join(statements, "; ")
 }
 
-func (t trackingTable) exec(tx *gorm.DB, sql string, ids []string) error {
-	args := make([]any, len(ids))
-	for i, id := range ids {
-		args[i] = id
-	}
-	_, err := tx.Statement.ConnPool.ExecContext(tx.Statement.Context, sql, args...)
+// execute goes past GORM, to which an id with a question mark would be a parameter.
+func execute(tx *gorm.DB, sql string) error {
+	_, err := tx.Statement.ConnPool.ExecContext(tx.Statement.Context, sql)
 	return err
 }
 
-// placeholders returns n parameters, each in the given form.
-func placeholders(form string, n int) string {
-	list := make([]string, n)
-	for i := range list {
-		list[i] = fmt.Sprintf(form, i+1)
+// holds returns a condition: that the table has exactly the given ids. They are
+// each other's equals as sets; PostgreSQL takes twice as long to sort them.
+func (t trackingTable) holds(ids []string) string {
+	literals := make([]string, len(ids))
+	for i, id := range ids {
+		literals[i] = driver.Literal(id)
 	}
-	return strings.Join(list, ", ")
+	return fmt.Sprintf("(select pg_catalog.cardinality(a) = %d and a operator(pg_catalog.<@) array[%s]::text[] from (select array(select id::text from %s) as a) s)",
+		len(ids), strings.Join(literals, ","), string(t))
+}
+
+// after returns what is applied after steps were done, sorted.
+func after(before []string, done []step) []string {
+	applied := append([]string{}, before...)
+	for _, s := range done {
+		if s.back {
+			applied = slices.DeleteFunc(applied, func(id string) bool { return id == s.migration.ID })
+		} else {
+			applied = append(applied, s.migration.ID)
+		}
+	}
+	slices.Sort(applied)
+	return applied
 }

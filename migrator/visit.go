@@ -2,6 +2,7 @@ package migrator
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"strconv"
@@ -18,9 +19,10 @@ import (
 
 // visit is the work on one tenant, or on the shared tables.
 type visit struct {
-	ctx   context.Context // names the tenant, or the shared scope
-	lock  string          // SQL of the key of its advisory lock
-	known bool            // its tracking table was seen once
+	ctx    context.Context // names the tenant, or the shared scope
+	lock   string          // SQL of the key of its advisory lock
+	known  bool            // its tracking table was seen once
+	expect []string        // what the ledger says is applied, sorted; none if it must be read
 
 	// steps says what is to be done, given what is applied.
 	steps func(applied []string) ([]step, error)
@@ -29,13 +31,14 @@ type visit struct {
 	ready func(context.Context) error
 }
 
-// visitOf returns the visit of a tenant of which the ledger knows the given list.
-func (m *Migrator) visitOf(ctx context.Context, t scope.Tenant, list string, steps func([]string) ([]step, error)) visit {
+// visitOf returns the visit of a tenant, of which the ledger knows what is applied.
+func (m *Migrator) visitOf(ctx context.Context, t scope.Tenant, applied []string, steps func([]string) ([]step, error)) visit {
 	return visit{
-		ctx:   scope.With(ctx, t),
-		lock:  fmt.Sprintf("pg_catalog.hashtextextended('tenantry/migrator/%s', 0)", t),
-		known: list != fingerprint(nil),
-		steps: steps,
+		ctx:    scope.With(ctx, t),
+		lock:   fmt.Sprintf("pg_catalog.hashtextextended('tenantry/migrator/%s', 0)", t),
+		known:  len(applied) > 0,
+		expect: applied,
+		steps:  steps,
 	}
 }
 
@@ -46,11 +49,23 @@ type visited struct {
 	did     func(step) // is told of each step that is committed
 }
 
-// errBusy says that another process is at work on the same tenant.
-var errBusy = errors.New("another process is at work on the tenant")
+// What BEGIN finds out by expressions that fail, as part of PostgreSQL's message.
+const (
+	busyWords  = "tenantry: another process is at work on the tenant"
+	staleWords = "tenantry: the tenant has other migrations than the ledger says"
+)
 
-// busyWords are errBusy's in SQL, as part of PostgreSQL's message.
-const busyWords = "tenantry: another process is at work on the tenant"
+// unless returns SQL that fails with the given words if the condition does not
+// hold. PostgreSQL has no function that raises an error.
+func unless(condition, words string) string {
+	return fmt.Sprintf("select (case when %s then '0' else '%s' end)::pg_catalog.int4; ", condition, words)
+}
+
+// found reports whether BEGIN has failed with the given words.
+func found(err error, words string) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && pgErr.Code == "22P02" && strings.Contains(pgErr.Message, words)
+}
 
 // carryOut does all steps of a visit: in one transaction, interrupted only by steps
 // that can't run in one.
@@ -86,24 +101,35 @@ func (v *visited) add(part visited) {
 func (m *Migrator) transact(v visit) (out visited, next *step, err error) {
 	for try := 1; ; try++ {
 		out, next, err = m.tryTransact(v)
-		if !isBusy(err) {
+		switch {
+		case found(err, staleWords):
+			v.expect = nil
+		case !found(err, busyWords):
 			return out, next, err
-		}
-		if err := wait(v.ctx, pause(min(try, maxTries))); err != nil {
-			return out, nil, err
+		default:
+			if err := wait(v.ctx, pause(min(try, maxTries))); err != nil {
+				return out, nil, err
+			}
 		}
 	}
 }
 
+// tryTransact needs two round trips besides those of the steps, if the ledger is
+// right: BEGIN, which also looks whether it is, and COMMIT, which also records.
 func (m *Migrator) tryTransact(v visit) (out visited, next *step, err error) {
 	var table trackingTable
-	begin := driver.WithPreamble(m.limited(v.ctx), func(t *driver.Target) string {
-		if t.Schema != "" {
+	ctx := driver.WithPreamble(m.limited(v.ctx), func(t *driver.Target) string {
+		if t.Schema == "" {
+			v.expect = nil
+		} else {
 			table = tableIn(t.Schema)
 		}
 		return v.preamble(t)
 	})
-	err = m.db.WithContext(begin).Transaction(func(tx *gorm.DB) error {
+	ctx = driver.WithEpilogue(ctx, func() string { return table.record(out.done) })
+	begun := false
+	err = m.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+		begun = true
 		// From here on without the preamble: a migration may begin other
 		// transactions with this context.
 		tx = tx.WithContext(v.ctx)
@@ -119,7 +145,10 @@ func (m *Migrator) tryTransact(v visit) (out visited, next *step, err error) {
 		}
 		out, next, err = m.perform(tx, table, v)
 		return err
-	})
+	}, &sql.TxOptions{Isolation: sql.LevelReadCommitted}) // what is seen after the lock is what the lock protects
+	if err != nil && !begun && isCode(err, "42P01") {
+		err = fmt.Errorf("%w: the ledger knows of migrations of the tenant, but its tracking table is gone: restore it from a backup, or call Verify if the tenant is to begin anew", err)
+	}
 	if err != nil {
 		return visited{}, nil, err
 	}
@@ -128,12 +157,11 @@ func (m *Migrator) tryTransact(v visit) (out visited, next *step, err error) {
 
 // perform does the steps in tx, up to the first that can't run there.
 func (m *Migrator) perform(tx *gorm.DB, table trackingTable, v visit) (out visited, next *step, err error) {
-	before, err := table.applied(tx)
-	if err != nil {
-		if isCode(err, "42P01") {
-			err = fmt.Errorf("%w: the ledger knows of migrations of the tenant, but its tracking table is gone: restore it from a backup, or call Verify if the tenant is to begin anew", err)
+	before := v.expect
+	if len(before) == 0 {
+		if before, err = table.applied(tx); err != nil {
+			return out, nil, err
 		}
-		return out, nil, err
 	}
 	steps, err := v.steps(before)
 	if err != nil {
@@ -148,26 +176,28 @@ func (m *Migrator) perform(tx *gorm.DB, table trackingTable, v visit) (out visit
 			break
 		}
 		if err != nil {
-			return out, nil, err
+			return visited{}, nil, err
 		}
 		out.done = append(out.done, s)
 	}
-	out.applied, err = table.record(tx, before, out.done)
-	return out, next, err
+	out.applied = after(before, out.done)
+	return out, next, nil
 }
 
 // preamble locks the tenant against other migrators until the end of the
-// transaction, and makes sure that its schema and tracking table exist, unless that
-// is known. The lock comes first: two sessions that create one schema at a time
-// collide in spite of IF NOT EXISTS. A session's lock would leak through a
-// transaction pooler, and one that is waited for holds a snapshot meanwhile.
+// transaction, and makes sure that its tracking table says what the ledger says, or
+// that schema and table exist. The lock comes first: two sessions that create one
+// schema at a time collide in spite of IF NOT EXISTS. A session's lock would leak
+// through a transaction pooler, and one that is waited for holds a snapshot meanwhile.
 func (v visit) preamble(t *driver.Target) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "select (case when pg_catalog.pg_try_advisory_xact_lock(%s) then '0' else '%s' end)::pg_catalog.int4; ", v.lock, busyWords)
-	if t.Schema != "" && !v.known {
-		b.WriteString(create(t))
+	lock := unless("pg_catalog.pg_try_advisory_xact_lock("+v.lock+")", busyWords)
+	switch {
+	case len(v.expect) > 0:
+		return lock + unless(tableIn(t.Schema).holds(v.expect), staleWords)
+	case t.Schema != "" && !v.known:
+		return lock + create(t)
 	}
-	return b.String()
+	return lock
 }
 
 // limited returns a context whose statements wait and run only so long.
@@ -188,10 +218,4 @@ func create(t *driver.Target) string {
 	}
 	return fmt.Sprintf("do $tenantry$ begin if not exists (select from pg_catalog.pg_namespace where nspname = %s) then %s; end if; if pg_catalog.to_regclass(%s) is null then %s; end if; end $tenantry$; ",
 		driver.Literal(t.Schema), schema, driver.Literal(string(table)), table.createSQL())
-}
-
-// isBusy reports whether the preamble has found the tenant locked.
-func isBusy(err error) bool {
-	var pgErr *pgconn.PgError
-	return errors.Is(err, errBusy) || errors.As(err, &pgErr) && pgErr.Code == "22P02" && strings.Contains(pgErr.Message, busyWords)
 }

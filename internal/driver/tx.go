@@ -33,6 +33,23 @@ func preamble(ctx context.Context, t *Target) string {
 	return ""
 }
 
+// epilogueKey is the context key of WithEpilogue.
+type epilogueKey struct{}
+
+// WithEpilogue returns a context whose transactions run SQL before COMMIT, in the
+// same round trip. It is asked for when the transaction is to be committed; an
+// empty string adds nothing.
+func WithEpilogue(ctx context.Context, sql func() string) context.Context {
+	return context.WithValue(ctx, epilogueKey{}, sql)
+}
+
+func epilogue(ctx context.Context) string {
+	if sql, ok := ctx.Value(epilogueKey{}).(func() string); ok {
+		return sql()
+	}
+	return ""
+}
+
 // tx ends the transaction of a conn.
 type tx struct {
 	conn *conn
@@ -111,7 +128,15 @@ func (l *lease) detached(ctx context.Context, sql string) {
 // Commit commits. Its context is BeginTx's.
 func (t *tx) Commit() error {
 	t.conn.inTx = false
-	return t.tx.Commit(t.ctx)
+	last := epilogue(t.ctx)
+	if last == "" {
+		return t.tx.Commit(t.ctx)
+	}
+	_, err := t.tx.Conn().Exec(t.ctx, last+"; commit", pgx.QueryExecModeSimpleProtocol)
+	if err != nil && !t.tx.Conn().IsClosed() && !t.conn.lease.idle() {
+		t.conn.lease.detached(t.ctx, "rollback")
+	}
+	return err
 }
 
 // Rollback rolls back, also when BeginTx's context has ended: that is when

@@ -1,0 +1,26 @@
+//go:build unix && integration
+
+package migrator_test
+
+import (
+	"testing"
+	"time"
+)
+
+// TestFiftyKilledProcesses is the promise in full: fifty times one of three
+// processes is killed at any moment of a run over five hundred tenants, and
+// sometimes all of them are.
+func TestFiftyKilledProcesses(t *testing.T) {
+	start := time.Now()
+	s := newSiege(t, 500)
+	for round := range 50 {
+		s.killOne(t)
+		if round%5 == 4 {
+			s.killAll(t)
+		}
+	}
+	s.log(t, start)
+	if s.amid < 15 {
+		t.Errorf("only %d of 60 kills came in the middle of a run: the test proves little", s.amid)
+	}
+}
