@@ -236,11 +236,12 @@ func (s *siege) three(t *testing.T) []*process {
 	return three
 }
 
-// killOne is a round in which one of the three is killed at any moment.
-func (s *siege) killOne(t *testing.T) {
+// killOne is a round in which one of the three is killed at a moment.
+func (s *siege) killOne(t *testing.T, moment func(*testing.T)) {
 	t.Helper()
 	s.Migrations++
 	three := s.three(t)
+	moment(t)
 	victim := rand.N(len(three))
 	when := s.kill(t, three[victim:victim+1])
 	for _, p := range slices.Delete(three, victim, victim+1) {
@@ -256,6 +257,7 @@ func (s *siege) killAll(t *testing.T) {
 	t.Helper()
 	s.Migrations++
 	three := s.three(t)
+	s.inTheMiddle(t)
 	s.kill(t, three)
 	var dead []int
 	for _, p := range three {
@@ -275,17 +277,32 @@ func (s *siege) killAll(t *testing.T) {
 	}
 }
 
-// kill kills processes at any moment of a round, and returns when.
+// atAnyTime waits for any moment of a round, the start of the processes included.
+func (s *siege) atAnyTime(*testing.T) { <-time.After(rand.N(s.usual)) }
+
+// inTheMiddle waits until any part of the tenants has the migration of the round.
+func (s *siege) inTheMiddle(t *testing.T) {
+	t.Helper()
+	part := 1 + rand.N(s.Tenants-1)
+	await(t, "some tenants have the migration", func() bool { return s.done(t) >= part })
+}
+
+// done returns how many tenants have the migration of the round.
+func (s *siege) done(t *testing.T) int {
+	t.Helper()
+	return ask[int](t, s.pool, "select count(*) from public.marks where id = $1", markID(s.Migrations-1))
+}
+
+// kill kills processes, and returns when.
 func (s *siege) kill(t *testing.T, victims []*process) time.Time {
 	t.Helper()
-	<-time.After(rand.N(s.usual))
 	for _, p := range victims {
 		if err := p.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			t.Error(err)
 		}
 	}
 	when := time.Now()
-	if done := ask[int](t, s.pool, "select count(*) from public.marks where id = $1", markID(s.Migrations-1)); done > 0 && done < s.Tenants {
+	if done := s.done(t); done > 0 && done < s.Tenants {
 		s.amid++
 	}
 	for _, p := range victims {
@@ -414,9 +431,9 @@ func TestKilledProcesses(t *testing.T) {
 	t.Parallel()
 	start := time.Now()
 	s := newSiege(t, 60)
-	for range 3 {
-		s.killOne(t)
-	}
+	s.killOne(t, s.atAnyTime)
+	s.killOne(t, s.atAnyTime)
+	s.killOne(t, s.inTheMiddle)
 	s.killAll(t)
 	s.log(t, start)
 }

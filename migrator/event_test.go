@@ -21,7 +21,7 @@ func TestEventsTellTheRun(t *testing.T) {
 	var seen touches
 	var inside atomic.Int64
 	var events []migrator.Event
-	m := migrator.New(open(t, pgtest.Database(t), plugin.BySchema()), list, append(slices.Clone(two), seen.migration("3", "t05")),
+	m := migrator.New(open(t, pgtest.Database(t), plugin.BySchema()), list, append(slices.Clone(two), seen.migration("t05")),
 		migrator.WithShared(migrator.Migrations{text("s1", "create table plans ()")}),
 		migrator.WithProgress(func(e migrator.Event) {
 			if inside.Add(1) != 1 {

@@ -1,6 +1,7 @@
 package migrator_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -183,7 +184,7 @@ func TestAFailureIsToldToAllProcessesOfTheRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer lock.Rollback(t.Context())
+	t.Cleanup(func() { _ = lock.Rollback(context.Background()) })
 	for i := range list {
 		if _, err := lock.Exec(t.Context(), fmt.Sprintf("lock table tenant_t%02d.migrations", i)); err != nil {
 			t.Fatal(err)

@@ -171,7 +171,7 @@ func TestATenantMadeAnewUnderItsOldIDIsNotTakenForTheFirst(t *testing.T) {
 	}
 	makeTenant(t, c, catalog.New{ID: id, Server: catalog.Main})
 	status, err := m.Status(t.Context(), migrator.Selection{})
-	if err != nil || len(status) != 1 || status[0].State != migrator.Pending || status[0].Last != "" {
+	if err != nil || len(status) != 1 || status[0].State != migrator.Pending || status[0].Last != "0001" || status[0].Run != 0 {
 		t.Errorf("got %+v, %v", status, err)
 	}
 	report, err := m.Run(t.Context())
@@ -267,5 +267,35 @@ func TestLimitsAreKeptAndUsed(t *testing.T) {
 				t.Errorf("at most %d and %d on the servers, %d in all, want %d each and %d in all", a, b, n, tt.perServer, tt.total)
 			}
 		})
+	}
+}
+
+// TestASlowServerDoesNotHoldUpTheOthers: a tenant that waits for room on its server
+// has none of the room that all servers share.
+func TestASlowServerDoesNotHoldUpTheOthers(t *testing.T) {
+	t.Parallel()
+	var quick atomic.Int64
+	through := make(chan struct{})
+	migrations := []*gormigrate.Migration{{ID: "0001", Migrate: func(tx *gorm.DB) error {
+		tenant, err := scope.From(tx.Statement.Context)
+		switch {
+		case err != nil:
+			return err
+		case tenant.String() == "a-slow":
+			select {
+			case <-through:
+				return nil
+			case <-time.After(10 * time.Second):
+				return fmt.Errorf("only %d tenants of the other server are through", quick.Load())
+			}
+		case strings.HasSuffix(tenant.String(), "quick") && quick.Add(1) == 5:
+			close(through)
+		}
+		return nil
+	}}}
+	fleet := rings(t, "a-slow", "b-slow", "c-slow", "a-quick", "b-quick", "c-quick", "d-quick", "e-quick")
+	m := migrator.New(open(t, pgtest.Database(t), plugin.BySchema()), fleet, migrations, migrator.WithConcurrency(2), migrator.WithServerConcurrency(1))
+	if _, err := m.Run(t.Context()); err != nil {
+		t.Error(err)
 	}
 }

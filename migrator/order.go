@@ -9,11 +9,11 @@ import (
 	"github.com/tenantry/tenantry/scope"
 )
 
-// RunOption changes what one call does.
+// RunOption changes what one call does; an [Option] is for all calls of a Migrator.
 type RunOption func(*order) error
 
 // To ends with the migration id: later ones in the list are left for another run.
-// The default is the whole list.
+// The default is the whole list. Rollback refuses it.
 func To(id string) RunOption {
 	return func(o *order) error {
 		if id == "" {
@@ -34,7 +34,8 @@ func Only(s Selection) RunOption {
 
 // Canary begins with the tenants that s selects, of those that have something to
 // do. The others follow when all of these are through; if one fails, the run ends
-// with ErrStopped. [Selection.First] alone takes any so many.
+// with ErrStopped. [Selection.First] alone takes any so many. Canaries that have
+// nothing to do count as through.
 func Canary(s Selection) RunOption {
 	return func(o *order) error {
 		if s.isZero() {
@@ -46,7 +47,8 @@ func Canary(s Selection) RunOption {
 }
 
 // StopAfter ends the run with ErrStopped when n tenants have failed: no other
-// tenant is begun. The default is to go on to the end, however many fail.
+// tenant is begun, but those at work finish. The default is to go on to the end,
+// however many fail.
 func StopAfter(n int) RunOption {
 	return func(o *order) error {
 		if n < 1 {
@@ -121,6 +123,14 @@ func (o *order) title() string {
 	return title
 }
 
+// verb says what is done to a tenant, for errors.
+func (o *order) verb() string {
+	if o.Kind == applying {
+		return "migrate"
+	}
+	return "roll back"
+}
+
 // steps returns what is to be done for a tenant that has the given migrations.
 func (o *order) steps(t scope.Tenant, applied []string) ([]step, error) {
 	if unknown := o.m.migrations.unknown(applied); len(unknown) > 0 && !o.m.unknown {
@@ -160,6 +170,9 @@ func (o *order) after(applied []string) []string {
 func (o *order) back(t scope.Tenant, applied, undo []string) ([]step, error) {
 	var steps []step
 	stays := ""
+	if newer := o.m.migrations.unknown(applied); len(newer) > 0 && len(undo) > 0 {
+		stays = newer[len(newer)-1] // only the program that knows it knows what it builds on
+	}
 	for _, m := range slices.Backward(o.m.migrations) {
 		switch {
 		case !slices.Contains(applied, m.ID):
@@ -207,7 +220,7 @@ func (o *order) tasks(fleet []Tenant, b book) (selected []Tenant, tasks []task, 
 			unknown.IDs = append(unknown.IDs, newer.IDs...)
 			unknown.Tenants = append(unknown.Tenants, t.ID)
 		case err != nil:
-			return nil, nil, &scope.TenantError{Op: "migrate", Tenant: t.ID, Err: err}
+			return nil, nil, &scope.TenantError{Op: o.verb(), Tenant: t.ID, Err: err}
 		case len(steps) > 0:
 			tasks = append(tasks, task{Tenant: t, entry: e})
 		default:

@@ -24,8 +24,8 @@ const databaseLock = "pg_catalog.hashtextextended('tenantry/outside', 0)"
 // leaves no invalid index behind.
 func (m *Migrator) outside(v visit, s step) (out visited, err error) {
 	err = m.alone(v, func(c *gorm.DB) error {
-		if err := dropInvalid(c); err != nil { // what an earlier try has left, whose process is gone
-			return err
+		if err := dropInvalid(c); err != nil {
+			return &migrationError{id: s.migration.ID, back: s.back, err: err}
 		}
 		out, err = m.performOutside(c, v, s)
 		return err
@@ -123,7 +123,7 @@ func dropInvalid(c *gorm.DB) error {
 	}
 	for _, name := range names {
 		if err := c.Exec("drop index concurrently if exists " + pgx.Identifier{name}.Sanitize()).Error; err != nil {
-			return err
+			return fmt.Errorf("drop the invalid index %q, which an earlier try has left: %w", name, err)
 		}
 	}
 	return nil

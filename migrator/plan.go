@@ -134,7 +134,7 @@ func (m *Migrator) rehearse(ctx context.Context, t scope.Tenant, ids []string) (
 				r := &recorder{Interface: tx.Logger}
 				err := m.migrations[at].Migrate(tx.Session(&gorm.Session{Logger: r}))
 				if errors.Is(err, errOutside) {
-					sent = append(sent, Statement{id, "-- runs outside of a transaction, and so do those after it run only then: " + strings.Join(ids[i:], ", ")})
+					sent = append(sent, Statement{id, notShown(ids[i:])})
 					return errRehearsed
 				}
 				for _, sql := range r.statements() {
@@ -153,6 +153,15 @@ func (m *Migrator) rehearse(ctx context.Context, t scope.Tenant, ids []string) (
 		return sent, nil
 	}
 	return nil, err
+}
+
+// notShown says of which migrations a rehearsal can't know the SQL.
+func notShown(ids []string) string {
+	text := "-- not shown: " + ids[0] + " runs outside of a transaction"
+	if len(ids) > 1 {
+		text += ", and after it " + strings.Join(ids[1:], ", ")
+	}
+	return text
 }
 
 // recorder is a logger that remembers the statements.

@@ -86,7 +86,7 @@ type RunError struct {
 func (e *RunError) Error() string {
 	const quoted = 5
 	var b strings.Builder
-	fmt.Fprintf(&b, "migrator: run %d: %d done, %d failed, %d not done", e.Run, e.Done, e.Failed, e.Pending)
+	fmt.Fprintf(&b, "migrator: run %d: %d current, %d failed, %d not done", e.Run, e.Done, e.Failed, e.Pending)
 	for i, err := range e.Errs {
 		if i == quoted {
 			fmt.Fprintf(&b, "\n… and %d more", len(e.Errs)-quoted)

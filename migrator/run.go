@@ -44,8 +44,9 @@ func (m *Migrator) Run(ctx context.Context, opts ...RunOption) (Report, error) {
 }
 
 // Rollback undoes, tenant by tenant, what comes after the migration to in the list,
-// the last one first. That a migration has no Rollback function is an error for
-// its tenants before anything is undone of them. Otherwise it is like Run.
+// the last one first. That a migration has no Rollback function is an error before
+// anything is begun, and so is that a migration that stays was applied on top, or one
+// that the list does not have. Otherwise it is like Run.
 func (m *Migrator) Rollback(ctx context.Context, to string, opts ...RunOption) (Report, error) {
 	return m.call(ctx, func(ctx context.Context, l *ledger) (report Report, err error) {
 		o, err := m.newOrder(undoing, opts)
@@ -82,7 +83,7 @@ func (m *Migrator) RollbackRun(ctx context.Context, run int64, opts ...RunOption
 			return report, err
 		}
 		if len(o.did) == 0 {
-			return report, fmt.Errorf("migrator: run %d has applied nothing that could be rolled back", run)
+			return report, fmt.Errorf("migrator: there is no run %d that has applied anything to a tenant of the fleet and was not rolled back or repeated since", run)
 		}
 		err = m.execute(ctx, l, o, &report)
 		return report, err
@@ -229,7 +230,7 @@ func (s *shift) resultOf(t Tenant, ends map[scope.Tenant]final) *Result {
 	}
 	r := &Result{Tenant: t.ID, State: end.state}
 	if end.failure != nil {
-		r.Err = describe("migrate", t.ID, end.failure)
+		r.Err = describe(s.order.verb(), t.ID, end.failure)
 	}
 	return r
 }

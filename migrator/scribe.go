@@ -8,7 +8,7 @@ import (
 )
 
 // every is how long results wait to be written together.
-const every = 50 * time.Millisecond
+const every = 100 * time.Millisecond
 
 // scribe writes results into the ledger, those that come together by one
 // statement: each write is a commit.

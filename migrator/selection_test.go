@@ -38,7 +38,7 @@ func TestOnlyTheSelectedAreMigrated(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var seen touches
-			m := migrator.New(open(t, pgtest.Database(t), plugin.BySchema()), fleet, append(slices.Clone(two), seen.migration("3")))
+			m := migrator.New(open(t, pgtest.Database(t), plugin.BySchema()), fleet, append(slices.Clone(two), seen.migration()))
 			report, err := m.Run(t.Context(), migrator.Only(tt.selection))
 			var reported []string
 			for _, r := range report.Results {
@@ -114,11 +114,11 @@ func TestOnlyWhatFailedIsTriedAgain(t *testing.T) {
 	dsn := pgtest.Database(t)
 	db, list := open(t, dsn, plugin.BySchema()), tenants(t, "a", "b", "c", "d", "e")
 	var seen touches
-	if _, err := migrator.New(db, list[:4], append(slices.Clone(two), seen.migration("3", "b", "d"))).Run(t.Context()); !errors.Is(err, errBoom) {
+	if _, err := migrator.New(db, list[:4], append(slices.Clone(two), seen.migration("b", "d"))).Run(t.Context()); !errors.Is(err, errBoom) {
 		t.Fatal(err)
 	}
 	_ = seen.sorted()
-	m := migrator.New(db, list, append(slices.Clone(two), seen.migration("3")))
+	m := migrator.New(db, list, append(slices.Clone(two), seen.migration()))
 	if _, err := m.Run(t.Context(), migrator.Only(migrator.Selection{States: []migrator.State{migrator.Failed}})); err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func TestProcessesThatShareARunSelectOnce(t *testing.T) {
 	pool, list := admin(t, dsn), many(t, 8)
 	var seen touches
 	gate := make(chan struct{})
-	migrations := append(slices.Clone(two), seen.migration("3"), &gormigrate.Migration{ID: "0004", Migrate: func(*gorm.DB) error { <-gate; return nil }})
+	migrations := append(slices.Clone(two), seen.migration(), &gormigrate.Migration{ID: "0004", Migrate: func(*gorm.DB) error { <-gate; return nil }})
 	only := migrator.Only(migrator.Selection{States: []migrator.State{migrator.Pending}, First: 3})
 	var wg sync.WaitGroup
 	for n := range 2 {

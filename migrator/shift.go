@@ -235,9 +235,9 @@ func (s *shift) finish(ctx context.Context, c claimed, r *Result, out visited, e
 	case err == nil:
 		r.State = Current
 	case ctx.Err() != nil: // not its fault
-		r.State, r.Err = Pending, describe("migrate", c.tenant, errors.Join(context.Cause(ctx), err))
+		r.State, r.Err = Pending, describe(s.order.verb(), c.tenant, errors.Join(context.Cause(ctx), err))
 	default:
-		r.Err = describe("migrate", c.tenant, err)
+		r.Err = describe(s.order.verb(), c.tenant, err)
 		o.Failure = failureOf(r.Err)
 	}
 	o.State = r.State

@@ -22,9 +22,10 @@ type Mended struct {
 
 // Verify reads the tracking tables of the selected tenants, a few hundred by one
 // statement, and corrects the ledger where it says something else: because somebody
-// migrated, restored or dropped a schema by other means. Tenants that a process is
-// at work on are left out. The error joins those of tenants that could not be read,
-// each a *scope.TenantError; the others are verified.
+// migrated, restored or dropped a schema by other means. Tenants that the ledger
+// has not seen yet it enters. Tenants that a process is at work on are left out.
+// The error joins those of tenants that could not be read, each a
+// *scope.TenantError; the others are verified.
 func (m *Migrator) Verify(ctx context.Context, s Selection) (found Verification, err error) {
 	err = m.open(ctx, func(ctx context.Context, l *ledger) error {
 		found, err = m.verify(ctx, l, s)
@@ -57,11 +58,14 @@ func (m *Migrator) verify(ctx context.Context, l *ledger, s Selection) (found Ve
 	var wrong []correction
 	for _, c := range corrections {
 		e := b[c.Tenant]
-		if e != nil && e.incarnation == c.Incarnation && e.list == c.List && !e.dead {
+		seen := e != nil && e.incarnation == c.Incarnation
+		if seen && e.list == c.List && !e.dead {
 			continue
 		}
 		wrong = append(wrong, c)
-		found.Mended = append(found.Mended, Mended{Tenant: c.Tenant, Missing: c.Missing, Extra: c.Extra})
+		if seen && e.list != c.List { // what the ledger has not seen yet is no mistake of it
+			found.Mended = append(found.Mended, Mended{Tenant: c.Tenant, Missing: c.Missing, Extra: c.Extra})
+		}
 	}
 	if err := l.mend(ctx, wrong); err != nil {
 		return found, err

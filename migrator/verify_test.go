@@ -1,6 +1,7 @@
 package migrator_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -112,5 +113,51 @@ func TestVerifyTellsWhomItCouldNotRead(t *testing.T) {
 	var tenantErr *scope.TenantError
 	if !errors.As(err, &tenantErr) || tenantErr.Tenant != list[3] || found.Checked != 3 || len(found.Mended) != 1 || found.Mended[0].Tenant != list[2] {
 		t.Errorf("got %+v, %v", found, err)
+	}
+}
+
+// TestAStaleLookDoesNotOverwriteWhatARunHasDone: one process has read a new tenant's
+// table, and still reads another's when a second process migrates the first.
+func TestAStaleLookDoesNotOverwriteWhatARunHasDone(t *testing.T) {
+	t.Parallel()
+	master, other := pgtest.Database(t), pgtest.Database(t)
+	list := tenants(t, "acme", "slow")
+	where := map[scope.Tenant]string{list[0]: pgtest.Database(t), list[1]: other}
+	strategy := plugin.ByDatabase(func(_ context.Context, t scope.Tenant) (plugin.Database, error) {
+		return plugin.Database{Server: where[t]}, nil
+	})
+	pool, acme := admin(t, other), admin(t, where[list[0]])
+	mustExec(t, pool, "create table public.migrations (id varchar(255) primary key)")
+	holder, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = holder.Rollback(context.Background()) }()
+	if _, err := holder.Exec(t.Context(), "lock public.migrations"); err != nil {
+		t.Fatal(err)
+	}
+	looked := make(chan error, 1)
+	looking := migrator.New(open(t, master, strategy), list, two)
+	go func() {
+		_, err := looking.Status(t.Context(), migrator.Selection{})
+		looked <- err
+	}()
+	until(t, "one is read, and the other is waited for", func() bool {
+		const seen = "select count(*)::int from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and query like '%ordinality%'"
+		return ask[int](t, acme, seen) > 0 && ask[int](t, pool, "select count(*)::int from pg_locks where not granted and relation = 'public.migrations'::regclass") > 0
+	})
+	m := migrator.New(open(t, master, strategy), list[:1], two)
+	if _, err := m.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := holder.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-looked; err != nil {
+		t.Fatal(err)
+	}
+	status, err := m.Status(t.Context(), migrator.Selection{})
+	if err != nil || status[0].State != migrator.Current || status[0].Applied != 2 {
+		t.Errorf("got %+v, %v", status, err)
 	}
 }
