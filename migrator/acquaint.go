@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -48,6 +49,7 @@ type correction struct {
 	State       State        `json:"state"`
 	Missing     []string     `json:"missing"` // what a dead process has applied and not told
 	Extra       []string     `json:"extra"`   // what it has undone and not told
+	Since       *time.Time   `json:"since"`   // of the entry that it corrects; nil if there was none
 
 	ids []string // List's
 }
@@ -68,6 +70,9 @@ func (m *Migrator) corrections(tenants []Tenant, b book, found *truths) []correc
 			if e != nil && e.state == Failed {
 				c.State = Failed
 			}
+		}
+		if old := b[t.ID]; old != nil { // of an earlier incarnation, too
+			c.Since = &old.since
 		}
 		if e != nil {
 			c.Missing, c.Extra = difference(applied, e.applied), difference(e.applied, applied)
@@ -95,6 +100,9 @@ func (l *ledger) mend(ctx context.Context, corrections []correction) error {
 	}
 	return l.insist(ctx, func(c *pgx.Conn) error {
 		return pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, "select pg_catalog.pg_advisory_xact_lock("+ledgerLock+")"); err != nil {
+				return err
+			}
 			if err := enterLists(ctx, tx, lists); err != nil {
 				return err
 			}
@@ -104,27 +112,36 @@ func (l *ledger) mend(ctx context.Context, corrections []correction) error {
 }
 
 const correctionsSQL = `with o as (
-	select * from jsonb_to_recordset($1::jsonb) as o(tenant text, incarnation text, server text, list text, last text, state text, missing jsonb, extra jsonb)
+	select * from jsonb_to_recordset($1::jsonb) as o(tenant text, incarnation text, server text, list text, last text, state text, missing jsonb, extra jsonb, since timestamptz)
 ) `
 
-// mendRows first credits the run of a dead process with what it has done.
+// mendRows leaves entries alone that have changed since they were read, and with
+// them what a living process has done meanwhile: the snapshot of a statement may
+// not have its worker yet, and what was found may be older. It first credits the
+// run of a dead process with what it has done.
 func mendRows(ctx context.Context, tx pgx.Tx, corrections string) error {
 	_, err := tx.Exec(ctx, correctionsSQL+`insert into tenantry.results as r (run, tenant, incarnation, state, applied, rolled_back)
 		select l.run, l.tenant, l.incarnation, o.state, coalesce(nullif(o.missing, 'null'), '[]'), coalesce(nullif(o.extra, 'null'), '[]')
 		from tenantry.ledger l join o on o.tenant = l.tenant and o.incarnation = l.incarnation
-		where l.state = 'running' and l.run is not null and not exists (select from tenantry.workers w where w.id = l.worker and w.until > now())
+		where l.state = 'running' and l.since = o.since and l.run is not null and not exists (select from tenantry.workers w where w.id = l.worker and w.until > now())
+		for update of l skip locked
 		on conflict (run, tenant) do update set applied = r.applied || excluded.applied, rolled_back = r.rolled_back || excluded.rolled_back, finished_at = now()`, corrections)
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, correctionsSQL+`insert into tenantry.ledger as l (tenant, incarnation, server, list, last, state)
-		select tenant, incarnation, server, list, last, state from o
-		on conflict (tenant) do update set incarnation = excluded.incarnation, server = excluded.server, list = excluded.list, last = excluded.last,
-			state = excluded.state, since = now(), worker = null,
-			run = case when l.incarnation = excluded.incarnation then l.run end,
-			failure = case excluded.state when 'failed' then l.failure end,
-			attempts = case when excluded.state = 'current' or l.incarnation <> excluded.incarnation then 0 else l.attempts end
-		where l.state <> 'running' or l.incarnation <> excluded.incarnation or not exists (select from tenantry.workers w where w.id = l.worker and w.until > now())`, corrections)
+	_, err = tx.Exec(ctx, correctionsSQL+`, mine as materialized (
+			select l.tenant from tenantry.ledger l join o on o.tenant = l.tenant and o.since = l.since for update of l skip locked
+		), known as (
+			update tenantry.ledger l set incarnation = o.incarnation, server = o.server, list = o.list, last = o.last,
+				state = o.state, since = now(), worker = null,
+				run = case when l.incarnation = o.incarnation then l.run end,
+				failure = case o.state when 'failed' then l.failure end,
+				attempts = case when o.state = 'current' or l.incarnation <> o.incarnation then 0 else l.attempts end
+			from o join mine using (tenant) where l.tenant = o.tenant
+		)
+		insert into tenantry.ledger (tenant, incarnation, server, list, last, state)
+		select tenant, incarnation, server, list, last, state from o where since is null order by tenant
+		on conflict do nothing`, corrections)
 	return err
 }
 

@@ -61,14 +61,17 @@ func startedBy() string {
 	return fmt.Sprintf("%s, process %d", host, os.Getpid())
 }
 
-// do calls f with a connection. The first time in a database it makes the
-// tables.
+// do calls f with a connection, and again if PostgreSQL has ended it to resolve a
+// deadlock. The first time in a database it makes the tables.
 func (l *ledger) do(ctx context.Context, f func(*pgx.Conn) error) error {
 	err := l.target.Lend(ctx, f)
 	if isCode(err, "42P01", "3F000") {
 		if err = l.target.Lend(ctx, func(c *pgx.Conn) error { return makeLedger(ctx, c) }); err == nil {
 			err = l.target.Lend(ctx, f)
 		}
+	}
+	for try := 1; isCode(err, "40P01") && try < maxTries && wait(ctx, pause(try)) == nil; try++ {
+		err = l.target.Lend(ctx, f)
 	}
 	switch {
 	case isCode(err, "42501"):

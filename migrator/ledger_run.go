@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -15,14 +16,16 @@ import (
 type enlisted struct {
 	run      int64    // 0 if nothing is to be done, or if busy is set
 	busy     *RunInfo // another run, which must end first
+	look     bool     // processes of the last run have died, and what they did is not known
 	selected []Tenant
 	tasks    []task
 }
 
 // enlist begins a run, or joins one that other processes have begun with the same
 // order. One run at a time: while a living process is at work on another, it only
-// says so.
-func (l *ledger) enlist(ctx context.Context, o *order, fleet []Tenant) (e enlisted, err error) {
+// says so. looked is that what dead processes have done was found out, as far as it
+// can be.
+func (l *ledger) enlist(ctx context.Context, o *order, fleet []Tenant, looked bool) (e enlisted, err error) {
 	err = l.do(ctx, func(c *pgx.Conn) error {
 		return pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
 			if _, err := tx.Exec(ctx, "select pg_catalog.pg_advisory_xact_lock("+ledgerLock+")"); err != nil {
@@ -33,30 +36,39 @@ func (l *ledger) enlist(ctx context.Context, o *order, fleet []Tenant) (e enlist
 				return err
 			}
 			e = enlisted{}
-			if e.selected, e.tasks, err = o.tasks(fleet, b); err != nil || len(e.tasks) == 0 {
-				return err
-			}
-			return l.begin(ctx, tx, o, &e)
+			return l.choose(ctx, tx, o, fleet, b, looked, &e)
 		})
 	})
 	return e, err
 }
 
-// begin makes or joins the run and enters the tasks. The caller holds the lock.
-func (l *ledger) begin(ctx context.Context, tx pgx.Tx, o *order, e *enlisted) error {
+// choose begins a run for what is to be done, or joins one. A selection that moves
+// would select others now: there, who joins takes the tenants that the run has. The
+// caller holds the lock.
+func (l *ledger) choose(ctx context.Context, tx pgx.Tx, o *order, fleet []Tenant, b book, looked bool, e *enlisted) error {
 	spec, err := o.spec()
 	if err != nil {
 		return err
 	}
 	active, same, alive, err := activeRun(ctx, tx, spec)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case active != nil && alive && !same:
+	}
+	join := active != nil && same && alive
+	if join && o.Only.moves() {
+		e.selected, e.tasks = b.of(active.ID, fleet)
+	} else if e.selected, e.tasks, err = o.tasks(fleet, b); err != nil || len(e.tasks) == 0 {
+		return err
+	}
+	switch {
+	case join:
+		e.run = active.ID
+	case active != nil && alive:
 		e.busy = active
 		return nil
-	case active != nil && alive:
-		e.run = active.ID
+	case active != nil && !looked && b.unclear(active.ID, fleet):
+		e.look = true
+		return nil
 	default:
 		if err := endRun(ctx, tx, active); err != nil {
 			return err
@@ -74,6 +86,26 @@ func (l *ledger) begin(ctx context.Context, tx pgx.Tx, o *order, e *enlisted) er
 	return err
 }
 
+// unclear reports whether processes have died while they were at work on tenants of
+// a run.
+func (b book) unclear(run int64, fleet []Tenant) bool {
+	return slices.ContainsFunc(fleet, func(t Tenant) bool {
+		e := b.entryOf(t)
+		return e != nil && e.run == run && e.dead
+	})
+}
+
+// of returns the tenants of a run.
+func (b book) of(run int64, fleet []Tenant) (tenants []Tenant, tasks []task) {
+	for _, t := range fleet {
+		if e := b.entryOf(t); e != nil && e.run == run {
+			tenants = append(tenants, t)
+			tasks = append(tasks, task{Tenant: t, entry: e})
+		}
+	}
+	return tenants, tasks
+}
+
 // activeRun returns the run that has not ended, whether it has the given spec, and
 // whether a process at work on it is alive.
 func activeRun(ctx context.Context, tx pgx.Tx, spec string) (r *RunInfo, same, alive bool, err error) {
@@ -88,7 +120,8 @@ func activeRun(ctx context.Context, tx pgx.Tx, spec string) (r *RunInfo, same, a
 	return r, same, alive, err
 }
 
-// endRun writes down how a run has ended whose processes are gone. Nil is none.
+// endRun writes down how a run has ended whose processes are gone, or that has
+// nothing left to do. Nil is none.
 func endRun(ctx context.Context, tx pgx.Tx, r *RunInfo) error {
 	if r == nil {
 		return nil
@@ -106,7 +139,7 @@ func endRun(ctx context.Context, tx pgx.Tx, r *RunInfo) error {
 		when c.rest = 0 then 'failed'
 		when c.canaries > 0 or r.stop_after > 0 and c.failed >= r.stop_after then 'stopped'
 		else 'interrupted' end
-	from c where r.id = $1 and r.state = 'running' and not exists (select from tenantry.workers w where w.run = r.id and w.until > now())`, r.ID)
+	from c where r.id = $1 and r.state = 'running' and (c.rest = 0 or not exists (select from tenantry.workers w where w.run = r.id and w.until > now()))`, r.ID)
 	return err
 }
 
@@ -228,7 +261,7 @@ func (l *ledger) giveBack(ctx context.Context, run int64, claims []claimed) erro
 type standing struct {
 	over    bool // the run has ended
 	stopped bool // no other tenant will be begun
-	pending int  // on one server
+	pending int  // on one server; those of dead processes, too
 	running int  // on one server
 	done    int  // in all, failed ones included
 	failed  int
@@ -239,10 +272,11 @@ type standing struct {
 func (l *ledger) stand(ctx context.Context, run int64, server string) (s standing, err error) {
 	err = l.insist(ctx, func(c *pgx.Conn) error {
 		return c.QueryRow(ctx, `with c as (
-			select count(*) filter (where server = $2 and state = 'pending') as pending, count(*) filter (where server = $2 and state = 'running') as running,
+			select count(*) filter (where server = $2 and (state = 'pending' or state = 'running' and w.id is null)) as pending,
+				count(*) filter (where server = $2 and state = 'running' and w.id is not null) as running,
 				count(*) filter (where state in ('current', 'failed')) as done, count(*) filter (where state = 'failed') as failed,
 				count(*) filter (where state = 'failed' and wave = 0) as canaries, count(*) as total
-			from tenantry.ledger where run = $1
+			from tenantry.ledger l left join tenantry.workers w on w.id = l.worker and w.until > now() where l.run = $1
 		)
 		select r.state <> 'running', c.canaries > 0 or r.stop_after > 0 and c.failed >= r.stop_after, c.pending, c.running, c.done, c.failed, c.total
 		from tenantry.runs r, c where r.id = $1`, run, server).
@@ -313,15 +347,16 @@ func (l *ledger) record(ctx context.Context, run int64, outcomes []outcome) erro
 	})
 }
 
-// leave gives back what this process has claimed and not done, and ends the run
-// if nobody else is at work on it.
-func (l *ledger) leave(ctx context.Context, run int64) error {
+// leave gives back what this process has claimed and not begun, and ends the run
+// if nobody else is at work on it. Tenants of which it is not known what has become
+// of them stay like those of a process that died.
+func (l *ledger) leave(ctx context.Context, run int64, unsure []string) error {
 	return l.insist(ctx, func(c *pgx.Conn) error {
 		return pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
 			if _, err := tx.Exec(ctx, "select pg_catalog.pg_advisory_xact_lock("+ledgerLock+")"); err != nil {
 				return err
 			}
-			if _, err := tx.Exec(ctx, "update tenantry.ledger set state = 'pending', worker = null, since = now() where run = $1 and worker = $2 and state = 'running'", run, l.worker); err != nil {
+			if _, err := tx.Exec(ctx, "update tenantry.ledger set state = 'pending', worker = null, since = now() where run = $1 and worker = $2 and state = 'running' and not coalesce(tenant = any($3), false)", run, l.worker, unsure); err != nil {
 				return err
 			}
 			if _, err := tx.Exec(ctx, "delete from tenantry.workers where id = $1", l.worker); err != nil {
@@ -362,12 +397,15 @@ func (l *ledger) finals(ctx context.Context, run int64) (map[scope.Tenant]final,
 // runs reads the last n runs.
 func (l *ledger) runs(ctx context.Context, n int) (list []RunInfo, err error) {
 	err = l.insist(ctx, func(c *pgx.Conn) error {
-		rows, err := c.Query(ctx, `select r.id, r.title, case when r.state = 'running' and not exists (select from tenantry.workers w where w.run = r.id and w.until > now()) then 'interrupted' else r.state end,
-			r.started_by, r.started_at, r.finished_at,
-			(select count(*) from tenantry.results x where x.run = r.id and x.state = 'current'),
-			(select count(*) from tenantry.results x where x.run = r.id and x.state = 'failed'),
-			(select count(*) from tenantry.ledger x where x.run = r.id and x.state in ('pending', 'running'))
-			from tenantry.runs r order by id desc limit $1`, n)
+		// The last process of a run may have died before it could write down its end.
+		rows, err := c.Query(ctx, `select r.id, r.title, case when r.state <> 'running' then r.state when c.rest = 0 and c.failed > 0 then 'failed' when c.rest = 0 then 'done'
+				when exists (select from tenantry.workers w where w.run = r.id and w.until > now()) then 'running' else 'interrupted' end,
+			r.started_by, r.started_at, r.finished_at, c.done, c.failed, c.rest
+			from tenantry.runs r, lateral (select
+				(select count(*) from tenantry.results x where x.run = r.id and x.state = 'current') as done,
+				(select count(*) from tenantry.results x where x.run = r.id and x.state = 'failed') as failed,
+				(select count(*) from tenantry.ledger x where x.run = r.id and x.state in ('pending', 'running')) as rest) c
+			order by r.id desc limit $1`, n)
 		if err != nil {
 			return err
 		}

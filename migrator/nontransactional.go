@@ -66,7 +66,7 @@ func inlined(tx *gorm.DB) *gorm.DB {
 	return session
 }
 
-var concurrently = regexp.MustCompile(`(?i)^\s*((?:create\s+(?:unique\s+)?|drop\s+)index|reindex\s+(?:\([^)]*\)\s*)?(?:index|table))\s+concurrently\b`)
+var concurrently = regexp.MustCompile(`(?is)^((?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*(?:create\s+(?:unique\s+)?|drop\s+)index|reindex\s+(?:\([^)]*\)\s*)?(?:index|table))\s+concurrently\b`)
 
 // ExecContext leaves out CONCURRENTLY.
 func (i *inline) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {

@@ -23,15 +23,17 @@ const databaseLock = "pg_catalog.hashtextextended('tenantry/outside', 0)"
 // outside does one step outside of a transaction, alone in the database, and
 // leaves no invalid index behind.
 func (m *Migrator) outside(v visit, s step) (out visited, err error) {
+	begun := false
 	err = m.alone(v, func(c *gorm.DB) error {
+		begun = true
 		if err := dropInvalid(c); err != nil {
 			return &migrationError{id: s.migration.ID, back: s.back, err: err}
 		}
 		out, err = m.performOutside(c, v, s)
 		return err
 	})
-	if err == nil {
-		return out, nil
+	if err == nil || !begun {
+		return out, err
 	}
 	// Its connection is gone if the context has ended.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.ctx), cleanUpLimit)
@@ -78,17 +80,19 @@ func (m *Migrator) alone(v visit, f func(*gorm.DB) error) error {
 	// Placed as a migration is, but without a preamble.
 	placed := driver.WithPreamble(m.limited(v.ctx), func(*driver.Target) string { return "" })
 	return m.db.WithContext(placed).Connection(func(c *gorm.DB) error {
-		for _, key := range []string{databaseLock, v.lock} {
-			if err := lockSession(c, key); err != nil {
-				return fmt.Errorf("lock for a migration outside of a transaction, which takes a direct connection (see WithDirect): %w", err)
-			}
+		// The database's lock comes last: who has it waits for nobody who needs it.
+		if err := lockSession(c, v.lock); err != nil {
+			return err
 		}
-		c = c.WithContext(v.ctx)
 		if v.ready != nil {
 			if err := v.ready(v.ctx); err != nil {
 				return err
 			}
 		}
+		if err := lockSession(c, databaseLock); err != nil {
+			return err
+		}
+		c = c.WithContext(v.ctx)
 		return f(c)
 	})
 }
@@ -98,8 +102,10 @@ func (m *Migrator) alone(v visit, f func(*gorm.DB) error) error {
 func lockSession(c *gorm.DB, key string) error {
 	for try := 1; ; try++ {
 		var locked bool
-		if err := c.Raw("select pg_catalog.pg_try_advisory_lock(" + key + ")").Scan(&locked).Error; err != nil || locked {
-			return err
+		if err := c.Raw("select pg_catalog.pg_try_advisory_lock(" + key + ")").Scan(&locked).Error; err != nil {
+			return fmt.Errorf("lock for a migration outside of a transaction, which takes a direct connection (see WithDirect): %w", err)
+		} else if locked {
+			return nil
 		}
 		if err := wait(c.Statement.Context, pause(min(try, maxTries))); err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -172,12 +173,15 @@ type recorder struct {
 	sent []string
 }
 
+// looks matches what only looks at PostgreSQL's own tables.
+var looks = regexp.MustCompile(`(?is)^\s*select\s.*\b(?:from|join)\s+"?(?:pg_|information_schema\b)`)
+
 // Trace remembers a statement, unless it only looks at the catalog.
 func (r *recorder) Trace(ctx context.Context, begin time.Time, fc func() (string, int64), err error) {
 	sql, _ := fc()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if looks := strings.HasPrefix(strings.ToLower(strings.TrimSpace(sql)), "select") && (strings.Contains(sql, "pg_") || strings.Contains(strings.ToLower(sql), "information_schema")); !looks {
+	if !looks.MatchString(sql) {
 		r.sent = append(r.sent, sql)
 	}
 	r.Interface.Trace(ctx, begin, fc, err)

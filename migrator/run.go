@@ -147,7 +147,7 @@ func (m *Migrator) execute(ctx context.Context, l *ledger, o *order, report *Rep
 		return err
 	}
 	e := enlisted{selected: selected}
-	if len(tasks) > 0 {
+	if len(tasks) > 0 || o.Only.moves() { // the run of another process may have them already
 		if e, err = m.enlist(ctx, l, o, fleet); err != nil {
 			return err
 		}
@@ -160,20 +160,31 @@ func (m *Migrator) execute(ctx context.Context, l *ledger, o *order, report *Rep
 	return m.join(ctx, l, o, e, report)
 }
 
-// enlist begins or joins a run as soon as no other one is under way.
+// enlist begins or joins a run as soon as no other one is under way. What processes
+// that died in the meantime have done is found out before it is forgotten.
 func (m *Migrator) enlist(ctx context.Context, l *ledger, o *order, fleet []Tenant) (enlisted, error) {
+	looked := false
 	for told := int64(0); ; {
-		e, err := l.enlist(ctx, o, fleet)
-		if err != nil || e.busy == nil {
+		e, err := l.enlist(ctx, o, fleet, looked)
+		switch {
+		case err != nil:
 			return e, err
-		}
-		if told != e.busy.ID {
+		case e.look:
+			looked = true
+			if _, err := m.acquaint(ctx, l, fleet); err != nil {
+				return e, err
+			}
+			continue
+		case e.busy == nil:
+			return e, nil
+		case told != e.busy.ID:
 			told = e.busy.ID
 			m.logger.Info("migrator: waiting for another run to end", slog.Int64("run", e.busy.ID), slog.String("what", e.busy.Title), slog.String("by", e.busy.By))
 			m.progress(Event{Kind: EventWaiting, Run: e.busy.ID})
 		}
+		looked = false
 		if err := wait(ctx, lookAgain); err != nil {
-			return e, fmt.Errorf("migrator: while waiting for run %d (%s, begun by %s) to end: %w", e.busy.ID, e.busy.Title, e.busy.By, err)
+			return e, fmt.Errorf("migrator: while waiting for another run to end: %w", err)
 		}
 	}
 }

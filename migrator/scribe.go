@@ -62,7 +62,7 @@ func (s *scribe) flush(ctx context.Context) error {
 	if err = s.ledger.record(ctx, s.run, batch); err != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if ctx.Err() != nil { // close tries again
+		if ctx.Err() != nil { // there is a last try
 			s.waiting = append(batch, s.waiting...)
 			return err
 		}
@@ -81,9 +81,4 @@ func (s *scribe) compare(ctx context.Context) {
 	if standing, err := s.ledger.stand(ctx, s.run, ""); err == nil {
 		s.board.others(standing)
 	}
-}
-
-// close writes the rest and gives back what was claimed.
-func (s *scribe) close(ctx context.Context) error {
-	return errors.Join(s.flush(ctx), s.ledger.leave(ctx, s.run))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -42,9 +43,10 @@ type shift struct {
 	scribe  *scribe
 	board   *board
 
-	mu   sync.Mutex // guards pace and mine
-	pace time.Duration
-	mine map[scope.Tenant]*Result
+	mu     sync.Mutex // guards pace, mine and unsure
+	pace   time.Duration
+	mine   map[scope.Tenant]*Result
+	unsure []string // tenants at which the context ended: COMMIT may have been on its way
 }
 
 func newShift(m *Migrator, l *ledger, o *order, e enlisted) *shift {
@@ -89,7 +91,7 @@ func (s *shift) work(ctx context.Context) error {
 	// a while: they must know now.
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), closing)
 	defer cancel()
-	err = errors.Join(err, s.scribe.close(last))
+	err = errors.Join(err, s.scribe.flush(last), s.ledger.leave(last, s.run, s.unsure))
 	stop()
 	owned.Wait()
 	return err
@@ -109,25 +111,28 @@ func (s *shift) beat(ctx context.Context) {
 func (s *shift) serve(ctx context.Context, server string) error {
 	var group errgroup.Group
 	defer func() { _ = group.Wait() }() // errors are the tenants'
-	group.SetLimit(s.m.perServerLimit())
+	room := make(chan struct{}, s.m.perServerLimit())
 	for {
 		claims, err := s.ledger.claim(ctx, s.run, server, s.appetite())
 		if err != nil {
 			return err
 		}
 		for i, c := range claims {
+			room <- struct{}{} // of the server first: nothing waits for it with a slot that another server could use
 			if err := s.slots.Acquire(ctx, 1); err != nil {
+				<-room
 				return err // given back at the end
 			}
 			if s.stopped() {
 				s.slots.Release(1)
+				<-room
 				if err := s.ledger.giveBack(ctx, s.run, claims[i:]); err != nil {
 					return err
 				}
 				break
 			}
 			group.Go(func() error {
-				defer s.slots.Release(1)
+				defer func() { s.slots.Release(1); <-room }()
 				s.migrate(ctx, c)
 				return nil
 			})
@@ -236,14 +241,36 @@ func (s *shift) finish(ctx context.Context, c claimed, r *Result, out visited, e
 		r.State = Current
 	case ctx.Err() != nil: // not its fault
 		r.State, r.Err = Pending, describe(s.order.verb(), c.tenant, errors.Join(context.Cause(ctx), err))
+		s.note(r)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.unsure = append(s.unsure, c.tenant.String())
+		return // the next run has a look at it
 	default:
 		r.Err = describe(s.order.verb(), c.tenant, err)
 		o.Failure = failureOf(r.Err)
+		if s.dropped(ctx, c.tenant) {
+			s.note(r) // for dropGone
+			return
+		}
 	}
 	o.State = r.State
 	s.note(r)
 	s.log(r)
 	s.scribe.add(o, r)
+}
+
+// dropped takes a failed tenant out of the ledger if it was dropped meanwhile: it must
+// not stop the others. It asks only where a failure would.
+func (s *shift) dropped(ctx context.Context, t scope.Tenant) bool {
+	if s.order.StopAfter == 0 && s.order.Canary == nil {
+		return false
+	}
+	fleet, err := collect(ctx, s.m.tenants)
+	if err != nil || slices.ContainsFunc(fleet, func(other Tenant) bool { return other.ID == t }) {
+		return false
+	}
+	return s.ledger.forget(ctx, []string{t.String()}) == nil
 }
 
 // note remembers the result, and how long tenants take.

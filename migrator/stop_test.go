@@ -74,7 +74,7 @@ func TestACanceledRunStopsCleanlyAndTheNextGoesOn(t *testing.T) {
 	if len(done) < 20 || len(done) > 40 {
 		t.Errorf("%d tenants are done, and it was stopped when 20 were", len(done))
 	}
-	if words := fmt.Sprintf("%d done, 0 failed, %d not done", len(done), 60-len(done)); !strings.Contains(err.Error(), words) {
+	if words := fmt.Sprintf("%d current, 0 failed, %d not done", len(done), 60-len(done)); !strings.Contains(err.Error(), words) {
 		t.Errorf("the error does not say %q: %v", words, err)
 	}
 	checkPartly(t, m, report, done)

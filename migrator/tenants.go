@@ -81,6 +81,9 @@ func (s Selection) isZero() bool {
 	return len(s.IDs) == 0 && len(s.States) == 0 && len(s.Servers) == 0 && len(s.Labels) == 0 && s.First == 0
 }
 
+// moves reports whether s selects other tenants as soon as a run has begun.
+func (s Selection) moves() bool { return len(s.States) > 0 || s.First > 0 }
+
 // check refuses what can't be meant.
 func (s Selection) check(fleet []Tenant) error {
 	if s.First < 0 {

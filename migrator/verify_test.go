@@ -161,3 +161,21 @@ func TestAStaleLookDoesNotOverwriteWhatARunHasDone(t *testing.T) {
 		t.Errorf("got %+v, %v", status, err)
 	}
 }
+
+// TestVerifyOfNewTenantsMendsNothing: what the ledger has not seen yet is no mistake
+// of it.
+func TestVerifyOfNewTenantsMendsNothing(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.Database(t)
+	list := tenants(t, "acme", "globex")
+	provide(t, dsn, list, "")
+	m := migrator.New(open(t, dsn, plugin.BySchema()), list, two[:1], silent)
+	found, err := m.Verify(t.Context(), migrator.Selection{})
+	if err != nil || found.Checked != 2 || len(found.Mended) > 0 {
+		t.Errorf("got %+v, %v", found, err)
+	}
+	status, err := m.Status(t.Context(), migrator.Selection{})
+	if err != nil || len(status) != 2 || status[0].State != migrator.Current || status[0].Since.IsZero() {
+		t.Errorf("the ledger has not learned of them: %+v, %v", status, err)
+	}
+}

@@ -190,7 +190,7 @@ func (m *Migrator) perform(tx *gorm.DB, table trackingTable, v visit) (out visit
 // schema at a time collide in spite of IF NOT EXISTS. A session's lock would leak
 // through a transaction pooler, and one that is waited for holds a snapshot meanwhile.
 func (v visit) preamble(t *driver.Target) string {
-	lock := unless("pg_catalog.pg_try_advisory_xact_lock("+v.lock+")", busyWords)
+	lock := unless("pg_catalog.pg_try_advisory_xact_lock("+v.lock+")", busyWords) + yielding
 	switch {
 	case len(v.expect) > 0:
 		return lock + unless(tableIn(t.Schema).holds(v.expect), staleWords)
@@ -199,6 +199,11 @@ func (v visit) preamble(t *driver.Target) string {
 	}
 	return lock
 }
+
+// yielding makes the migration the one that gives way in a deadlock with the
+// application, as it looks for one first: it is tried again, and no request fails. It
+// takes a right that superusers have and others can be granted.
+const yielding = "select case when pg_catalog.has_parameter_privilege('deadlock_timeout', 'set') then pg_catalog.set_config('deadlock_timeout', '50ms', true) end; "
 
 // limited returns a context whose statements wait and run only so long.
 func (m *Migrator) limited(ctx context.Context) context.Context {
