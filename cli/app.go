@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"log/slog"
 
 	"gorm.io/gorm"
 
@@ -37,7 +38,9 @@ type Service struct {
 	Fleet migrator.Tenants
 
 	// Migrator returns the application's migrator with opts behind the options of
-	// its own. If it is nil, the application has none, and migrate says so.
+	// its own. They take its logger away: what a run does, its progress says on
+	// standard error, and its error who failed. If it is nil, the application has
+	// none, and migrate says so.
 	Migrator func(opts ...migrator.Option) *migrator.Migrator
 
 	// Close is called once, at the end of the command, and by psql before the
@@ -73,7 +76,8 @@ func (s *Service) migrator(opts ...migrator.Option) (*migrator.Migrator, error) 
 	if s.Migrator == nil {
 		return nil, errors.New("this program has no migrations")
 	}
-	return s.Migrator(opts...), nil
+	silent := migrator.WithLogger(slog.New(slog.DiscardHandler))
+	return s.Migrator(append([]migrator.Option{silent}, opts...)...), nil
 }
 
 // open opens the service.

@@ -32,7 +32,8 @@
 // Results go to standard output: tables for people, or, with -o json, one JSON
 // document, whose names of fields stay. Progress, questions and errors go to standard
 // error. In a terminal, progress is a bar with its rate and the time left, elsewhere
-// a line for each step, and nothing with --quiet.
+// a line for each step, and nothing with --quiet. The migrator's log is silenced: it
+// would say the same once more.
 //
 // # Exit codes
 //

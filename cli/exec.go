@@ -32,7 +32,7 @@ type execution struct {
 
 // exec returns the command that runs SQL for tenants.
 func (t *tree) exec() *cobra.Command {
-	var e execution
+	e := execution{atOnce: defaultAtOnce}
 	cmd := &cobra.Command{
 		Use: "exec {--all | selection} SQL", Short: "Run SQL for tenants", Long: execLong,
 		Example: "  exec --all --read-only 'select count(*) from invoices'\n  exec --tenant acme -o json 'select * from invoices'",
@@ -47,8 +47,8 @@ func (t *tree) exec() *cobra.Command {
 	}
 	e.flags(t, cmd, catalogStates())
 	e.allFlag(cmd)
+	countFlag(cmd, &e.atOnce, "concurrency", "", "`n` tenants at a time")
 	f := cmd.Flags()
-	f.IntVar(&e.atOnce, "concurrency", defaultAtOnce, "`n` tenants at a time")
 	f.BoolVar(&e.readOnly, "read-only", false, "let the server refuse whatever would change something")
 	f.BoolVar(&e.noTransaction, "no-transaction", false, "run outside of a transaction, and print no rows")
 	f.DurationVar(&e.timeout, "timeout", 0, "how long it may take for a tenant; 0 is without end")
@@ -59,8 +59,6 @@ func (e *execution) check() error {
 	switch {
 	case e.sql == "":
 		return usage("SQL is empty")
-	case e.atOnce < 1:
-		return usage("--concurrency: %d is less than 1", e.atOnce)
 	case e.timeout < 0:
 		return usage("--timeout: %s is less than 0", e.timeout)
 	case e.readOnly && e.noTransaction:
@@ -132,7 +130,7 @@ func printAnswers(s *sheet, answers []answer) {
 // summary says what came of it where there are no rows.
 func (a answer) summary() string {
 	if a.Error != "" {
-		return "error: " + a.Error
+		return "error: " + oneLine(a.Error)
 	}
 	return a.Command
 }

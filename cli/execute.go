@@ -34,6 +34,7 @@ const (
 func Execute(ctx context.Context, root *cobra.Command) int {
 	root = root.Root()
 	root.SilenceErrors = true
+	completion(root)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil {
 		out := root.ErrOrStderr()

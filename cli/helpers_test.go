@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -58,8 +59,17 @@ type service struct {
 	dsn        string
 	keys       string
 	migrations migrator.Migrations // nil: one
+	logged     counter             // what the migrator has logged
 	opened     atomic.Int32
 	closed     atomic.Int32
+}
+
+// counter counts what is written to it.
+type counter struct{ atomic.Int32 }
+
+func (c *counter) Write(p []byte) (int, error) {
+	c.Add(1)
+	return len(p), nil
 }
 
 func newService(t testing.TB) *service {
@@ -131,7 +141,8 @@ func (s *service) open(ctx context.Context) (*cli.Service, error) {
 			if migrations == nil {
 				migrations = first()
 			}
-			return migrator.New(db, tenants, migrations, opts...)
+			own := []migrator.Option{migrator.WithLogger(slog.New(slog.NewTextHandler(&s.logged, nil)))}
+			return migrator.New(db, tenants, migrations, append(own, opts...)...)
 		},
 		Close: func() error {
 			s.closed.Add(1)

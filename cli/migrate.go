@@ -32,22 +32,26 @@ type runFlags struct {
 // application.
 func (r *runFlags) flags(t *tree, cmd *cobra.Command) {
 	r.selection.flags(t, cmd, ledgerStates())
+	countFlag(cmd, &r.concurrency, "concurrency", "", "`n` tenants at a time (default: the application's)")
+	countFlag(cmd, &r.serverConcurrency, "server-concurrency", "", "`n` tenants of one server at a time (default: the application's)")
 	f := cmd.Flags()
 	f.BoolVar(&r.quiet, "quiet", false, "show no progress")
-	f.IntVar(&r.concurrency, "concurrency", 0, "`n` tenants at a time (default: the application's)")
-	f.IntVar(&r.serverConcurrency, "server-concurrency", 0, "`n` tenants of one server at a time (default: the application's)")
 	f.DurationVar(&r.lockTimeout, "lock-timeout", 0, "how long a statement waits for a lock; 0 is without end (default: the application's)")
 	f.DurationVar(&r.statementTimeout, "statement-timeout", 0, "how long a statement may take; 0 is without end (default: the application's)")
 }
 
 // safetyFlags gives cmd the flags that end a run early.
 func (r *runFlags) safetyFlags(t *tree, cmd *cobra.Command) {
+	r.stopFlag(cmd)
+	countFlag(cmd, &r.canary, "canary", "", "first the first `n` tenants, or n of the canaries; the rest only if all of them are well")
 	f := cmd.Flags()
-	f.IntVar(&r.stopAfter, "stop-after", 0, "stop when `n` tenants have failed; 0 goes on to the end")
-	f.IntVar(&r.canary, "canary", 0, "first the first `n` tenants, or n of the canaries; the rest only if all of them are well")
 	f.StringArrayVar(&r.canaryLabels, "canary-label", nil, "canaries have this label, `key=value`; may be repeated")
 	f.StringSliceVar(&r.canaryTenants, "canary-tenant", nil, "this `tenant` is a canary; may be repeated")
 	_ = cmd.RegisterFlagCompletionFunc("canary-tenant", t.complete(tenantIDs))
+}
+
+func (r *runFlags) stopFlag(cmd *cobra.Command) {
+	countFlag(cmd, &r.stopAfter, "stop-after", "", "begin no other tenant after `n` failures; those at work finish (default: go on to the end)")
 }
 
 // options returns the migrator's options for the flags that are given.
@@ -80,9 +84,6 @@ func (r *runFlags) runOptions() (opts []migrator.RunOption, err error) {
 		return nil, err
 	}
 	opts = append(opts, canaries...)
-	if r.stopAfter < 0 {
-		return nil, usage("--stop-after: %d is less than 0", r.stopAfter)
-	}
 	if r.stopAfter > 0 {
 		opts = append(opts, migrator.StopAfter(r.stopAfter))
 	}
@@ -91,9 +92,6 @@ func (r *runFlags) runOptions() (opts []migrator.RunOption, err error) {
 
 // canaries returns the option for the flags of canaries, none if none is given.
 func (r *runFlags) canaries() ([]migrator.RunOption, error) {
-	if r.canary < 0 {
-		return nil, usage("--canary: %d is less than 0", r.canary)
-	}
 	ids, err := parseTenants(r.canaryTenants)
 	if err != nil {
 		return nil, err
@@ -116,6 +114,6 @@ func (t *tree) perform(cmd *cobra.Command, r *runFlags, f func(*migrator.Migrato
 	return t.withMigrator(cmd.Context(), func(m *migrator.Migrator) error {
 		report, err := f(m)
 		p.end()
-		return t.finish(cmd, report, err)
+		return t.finish(cmd, &r.selection, report, err)
 	}, opts...)
 }

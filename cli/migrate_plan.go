@@ -35,6 +35,12 @@ func (t *tree) plan() *cobra.Command {
 					return err
 				}
 				v := viewPlan(p)
+				if err := r.nobody(v.selected()); err != nil {
+					return err
+				}
+				if v.Current > 0 || len(v.Shared)+len(v.Groups) == 0 {
+					v.idle = r.idle(v.Current)
+				}
 				if err := t.print(cmd, v, v.print); err != nil {
 					return err
 				}
@@ -58,6 +64,17 @@ type planView struct {
 	Shared  []string    `json:"shared"`
 	Current int         `json:"current"`
 	Groups  []groupView `json:"groups"`
+
+	idle string // what to say of those that have nothing to do; "" is nothing
+}
+
+// selected returns how many tenants the plan is for.
+func (v planView) selected() int {
+	n := v.Current
+	for _, g := range v.Groups {
+		n += len(g.Tenants)
+	}
+	return n
 }
 
 type groupView struct {
@@ -92,7 +109,9 @@ func (v planView) print(s *sheet) {
 		s.line("  %s", someTenants(g.Tenants))
 		g.printSQL(s)
 	}
-	s.line("nothing to do: %s", count(v.Current, "tenant"))
+	if v.idle != "" {
+		s.line("%s", v.idle)
+	}
 }
 
 func (g groupView) printSQL(s *sheet) {
@@ -101,6 +120,10 @@ func (g groupView) printSQL(s *sheet) {
 		if i == 0 || statement.Migration != last {
 			s.line("  -- %s", statement.Migration)
 			last = statement.Migration
+		}
+		if strings.HasPrefix(statement.SQL, "--") { // what can't be known
+			s.line("  %s", statement.SQL)
+			continue
 		}
 		s.line("  %s;", strings.TrimRight(statement.SQL, "; \n"))
 	}

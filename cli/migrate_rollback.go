@@ -1,8 +1,8 @@
 package cli
 
 import (
-	"context"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -41,7 +41,7 @@ func (t *tree) rollback() *cobra.Command {
 	sure.flag(cmd)
 	cmd.Flags().StringVar(&back.to, "to", "", "undo all that came after this `migration`, which stays")
 	cmd.Flags().Int64Var(&back.run, "run", 0, "undo what run `n` has applied")
-	cmd.Flags().IntVar(&r.stopAfter, "stop-after", 0, "stop when `n` tenants have failed; 0 goes on to the end")
+	r.stopFlag(cmd)
 	_ = cmd.RegisterFlagCompletionFunc("run", t.complete(runIDs))
 	_ = cmd.RegisterFlagCompletionFunc("to", cobra.NoFileCompletions)
 	return cmd
@@ -58,11 +58,11 @@ func (t *tree) undo(cmd *cobra.Command, r *runFlags, back target, sure *confirma
 		return err
 	}
 	return t.perform(cmd, r, func(m *migrator.Migrator) (migrator.Report, error) {
-		question, err := back.question(cmd.Context(), m, selected)
-		if err == nil {
-			err = sure.ask(cmd, question, "yes")
+		statuses, err := m.Status(cmd.Context(), selected)
+		if err != nil || len(statuses) == 0 {
+			return migrator.Report{}, err
 		}
-		if err != nil {
+		if err := sure.ask(cmd, back.question(statuses), "yes"); err != nil {
 			return migrator.Report{}, err
 		}
 		if back.run > 0 {
@@ -73,14 +73,20 @@ func (t *tree) undo(cmd *cobra.Command, r *runFlags, back target, sure *confirma
 }
 
 // question says what will be lost, and by how many.
-func (b target) question(ctx context.Context, m *migrator.Migrator, selected migrator.Selection) (string, error) {
-	statuses, err := m.Status(ctx, selected)
-	if err != nil {
-		return "", err
+func (b target) question(statuses []migrator.Status) string {
+	what := fmt.Sprintf("What run %d has applied", b.run)
+	if b.run == 0 {
+		what = "Everything after migration " + printable(b.to)
 	}
-	what := fmt.Sprintf("Everything after migration %s", printable(b.to))
-	if b.run > 0 {
-		what = fmt.Sprintf("What run %d has applied", b.run)
+	var at []string
+	for _, s := range statuses {
+		if s.Last != "" && !slices.Contains(at, s.Last) {
+			at = append(at, s.Last)
+		}
 	}
-	return fmt.Sprintf("%s will be undone for %s; what it has added is lost.", what, count(len(statuses), "tenant")), nil
+	now := ""
+	if len(at) > 0 {
+		now = fmt.Sprintf(" (now at %s)", printable(commas(at)))
+	}
+	return fmt.Sprintf("%s will be undone for %s%s; what it has added is lost.", what, count(len(statuses), "tenant"), now)
 }

@@ -32,9 +32,6 @@ func (t *tree) runs() *cobra.Command {
 		Use: "runs", Short: "List the last runs, the newest first",
 		Args: wants(), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if n < 1 {
-				return usage("--last: %d is less than 1", n)
-			}
 			return t.withMigrator(cmd.Context(), func(m *migrator.Migrator) error {
 				runs, err := m.Runs(cmd.Context(), n)
 				if err != nil {
@@ -44,7 +41,7 @@ func (t *tree) runs() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().IntVarP(&n, "last", "n", n, "the last `n` of them")
+	countFlag(cmd, &n, "last", "n", "the last `n` of them")
 	return cmd
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tenantry/tenantry/migrator"
+	"github.com/tenantry/tenantry/scope"
 )
 
 // status returns the command that says where tenants are.
@@ -25,6 +27,9 @@ func (t *tree) status() *cobra.Command {
 			return t.withMigrator(cmd.Context(), func(m *migrator.Migrator) error {
 				statuses, err := m.Status(cmd.Context(), selected)
 				if err != nil {
+					return err
+				}
+				if err := sel.nobody(len(statuses)); err != nil {
 					return err
 				}
 				v := viewStatus(statuses, every)
@@ -67,6 +72,8 @@ type tenantStatusView struct {
 	Attempts int               `json:"attempts"`
 	Run      int64             `json:"run"`
 	Failure  *migrator.Failure `json:"failure"`
+
+	id scope.Tenant
 }
 
 // viewStatus keeps the tenants that are not wholly current, or every one.
@@ -84,7 +91,7 @@ func viewStatus(statuses []migrator.Status, every bool) statusView {
 func viewTenantStatus(s migrator.Status) tenantStatusView {
 	v := tenantStatusView{
 		Tenant: s.Tenant.ID.String(), Server: s.Tenant.Server, State: s.State, Last: s.Last, Applied: s.Applied,
-		Pending: list(s.Pending), Unknown: list(s.Unknown), Attempts: s.Attempts, Run: s.Run, Failure: s.Failure,
+		Pending: list(s.Pending), Unknown: list(s.Unknown), Attempts: s.Attempts, Run: s.Run, Failure: s.Failure, id: s.Tenant.ID,
 	}
 	if !s.Since.IsZero() {
 		since := s.Since.UTC()
@@ -104,24 +111,50 @@ func (v statusView) print(s *sheet) {
 	if len(v.Tenants) == 0 {
 		return
 	}
-	s.row("TENANT", "STATE", "SINCE", "LAST", "PENDING", "UNKNOWN", "ATTEMPTS", "RUN", "ERROR")
+	unknown := slices.ContainsFunc(v.Tenants, func(t tenantStatusView) bool { return len(t.Unknown) > 0 })
+	s.row(statusRow(unknown, "TENANT", "STATE", "SINCE", "LAST", "PENDING", "UNKNOWN", "ATTEMPTS", "RUN", "ERROR")...)
 	for _, t := range v.Tenants {
-		s.row(t.row()...)
+		t.print(s, unknown)
 	}
 }
 
-func (v tenantStatusView) row() []string {
+// statusRow leaves the column of unknown migrations out if no tenant has any: it is
+// for programs that are older than the database.
+func statusRow(unknown bool, cells ...string) []string {
+	const column = 5
+	if unknown {
+		return cells
+	}
+	return slices.Delete(cells, column, column+1)
+}
+
+// print prints a row, and below its error what else PostgreSQL had to say.
+func (v tenantStatusView) print(s *sheet, unknown bool) {
 	since, failure := "", ""
 	if v.Since != nil {
 		since = moment(*v.Since)
 	}
 	if v.Failure != nil {
-		failure = firstLine(v.Failure.Message)
+		failure = reason(v.id, v.Failure.Message)
 	}
-	return []string{
-		v.Tenant, string(v.State), since, v.Last, strconv.Itoa(len(v.Pending)), strings.Join(v.Unknown, ","),
-		strconv.Itoa(v.Attempts), strconv.FormatInt(v.Run, 10), failure,
+	row := statusRow(unknown, v.Tenant, string(v.State), since, v.Last, strconv.Itoa(len(v.Pending)), commas(v.Unknown),
+		strconv.Itoa(v.Attempts), strconv.FormatInt(v.Run, 10), failure)
+	s.row(row...)
+	if v.Failure == nil {
+		return
 	}
+	v.note(s, len(row), "DETAIL", v.Failure.Detail)
+	v.note(s, len(row), "HINT", v.Failure.Hint)
+}
+
+// note prints a text in the last of the columns.
+func (v tenantStatusView) note(s *sheet, columns int, what, text string) {
+	if text == "" {
+		return
+	}
+	row := make([]string, columns)
+	row[columns-1] = what + ": " + oneLine(text)
+	s.row(row...)
 }
 
 func commas(texts []string) string { return strings.Join(texts, ", ") }

@@ -11,6 +11,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/tenantry/tenantry/cli"
+	"github.com/tenantry/tenantry/migrator"
 	"github.com/tenantry/tenantry/scope"
 )
 
@@ -74,6 +75,9 @@ func TestUpShowsEachStepAndStatusWhoFailed(t *testing.T) {
 	mustContain(t, r.out, "3 tenants: 0 current, 3 pending, 0 running, 0 failed\n", "0001_invoices")
 
 	r = s.run(t, "migrate", "up", "--concurrency", "1")
+	if logged := s.logged.Load(); logged != 0 {
+		t.Errorf("%d records are logged besides the progress", logged)
+	}
 	r.mustEnd(t, cli.ExitTenants, "0/3  "+ids[0]+"  0002_fails  ", "0/3  "+ids[0]+"  0003_notes  ", "1/3  "+ids[0]+"  done",
 		ids[1]+"  failed: ", "division by zero", "3/3  ")
 	mustContain(t, r.out, "3 tenants: 2 current (2 changed by this call), 1 failed, 0 not done\n")
@@ -139,6 +143,72 @@ func TestPlanSaysWhatUpWouldDo(t *testing.T) {
 	}
 	mustContain(t, s.must(t, "migrate", "to", "0002_fails"), "3 current (3 changed by this call)")
 	s.run(t, "migrate", "to", "0009").mustEnd(t, cli.ExitError, "0009")
+}
+
+func TestAPlanKeepsQuietOfNobodyAndOfWhatItCantKnow(t *testing.T) {
+	t.Parallel()
+	s, _ := three(t)
+	s.must(t, "migrate", "up")
+	s.migrations = append(first(), migrator.NoTransaction(noted()))
+	out := s.must(t, "migrate", "plan", "--sql")
+	mustContain(t, out, "-- not shown: 0003_notes runs outside of a transaction\n")
+	if strings.Contains(out, "nothing to do") {
+		t.Errorf("there is nobody with nothing to do:\n%s", out)
+	}
+}
+
+func TestASelectionOfNobodySaysSo(t *testing.T) {
+	t.Parallel()
+	s, _ := three(t)
+	s.must(t, "migrate", "up")
+	const nobody = "the selection selects no tenant"
+	for _, line := range []string{"migrate up", "migrate plan", "migrate to 0001_invoices", "migrate status --check", "migrate rollback --to 0001_invoices"} {
+		for _, flag := range []string{"--label plan=fre", "--server mian"} {
+			r := s.run(t, strings.Fields(line+" "+flag)...)
+			r.mustEnd(t, cli.ExitError, "myservice: "+nobody+"\n")
+			if r.out != "" {
+				t.Errorf("%s %s: got %q", line, flag, r.out)
+			}
+		}
+	}
+	for line, want := range map[string]string{
+		"migrate up --state pending":               nobody,
+		"migrate plan --state pending":             nobody,
+		"migrate rollback --to 1 --state pending":  nobody,
+		"migrate up --state pending --server main": nobody,
+		"migrate retry":                            "nothing failed",
+		"migrate retry --server main":              "nothing failed",
+	} {
+		if got := s.must(t, strings.Fields(line)...); got != want+"\n" {
+			t.Errorf("%s: got %q, want %q", line, got, want)
+		}
+	}
+}
+
+func TestStatusQuotesPostgreSQLBelowTheError(t *testing.T) {
+	t.Parallel()
+	s, ids := three(t)
+	s.must(t, "migrate", "up")
+	row := parse[shown](t, s.must(t, "tenants", "show", ids[1], "-o", "json"))
+	change(t, s.dsn, `insert into "`+row.Schema+`".invoices values (7), (7)`)
+	s.migrations = append(first(), &gormigrate.Migration{ID: "0002_unique", Migrate: func(tx *gorm.DB) error {
+		return tx.Exec("create unique index invoices_id on invoices (id)").Error
+	}})
+	s.run(t, "migrate", "up").mustEnd(t, cli.ExitTenants, ids[1]+"  failed: ")
+	out := s.must(t, "migrate", "status")
+	t.Logf("\n%s", out)
+	lines := strings.Split(out, "\n")
+	if len(lines) < 4 {
+		t.Fatalf("got %s", out)
+	}
+	at := strings.Index(lines[1], "ERROR")
+	if strings.Contains(out, "tenantry: ") || strings.Contains(out, "UNKNOWN") || strings.Index(lines[3], "DETAIL: Key (id)=(7) is duplicated.") != at || strings.TrimSpace(lines[3][:at]) != "" {
+		t.Errorf("got\n%s", out)
+	}
+
+	s.migrations = first()[:0]
+	s.migrations = append(s.migrations, noted())
+	mustContain(t, s.must(t, "migrate", "status"), "UNKNOWN", "0001_invoices, 0002_unique")
 }
 
 func TestRollingBackNeedsAConfirmation(t *testing.T) {
@@ -227,7 +297,7 @@ func TestAnInterruptedUpStopsAndTheNextGoesOn(t *testing.T) {
 		return nil
 	}})
 	r := runContext(ctx, s.app(), "migrate", "up", "--concurrency", "1")
-	r.mustEnd(t, cli.ExitInterrupted, "1/3  "+ids[0]+"  done", "interrupted: ", "1 done, 0 failed, 2 not done")
+	r.mustEnd(t, cli.ExitInterrupted, "1/3  "+ids[0]+"  done", "interrupted: ", "1 current, 0 failed, 2 not done")
 	mustContain(t, r.out, "3 tenants: 1 current (1 changed by this call), 0 failed, 2 not done")
 	r = s.run(t, "migrate", "up")
 	r.mustEnd(t, cli.ExitOK, "2/2  ")
@@ -240,8 +310,6 @@ func TestTheFlagsOfARunReachTheMigrator(t *testing.T) {
 	t.Parallel()
 	s, _ := three(t)
 	for _, c := range []struct{ flags, want string }{
-		{"--concurrency 0", "WithConcurrency"},
-		{"--server-concurrency 0", "WithServerConcurrency"},
 		{"--lock-timeout -1s", "WithLockTimeout"},
 		{"--statement-timeout 1us", "WithStatementTimeout"},
 		{"--tenant nobody", "not in the fleet"},

@@ -8,7 +8,8 @@ import (
 	"github.com/tenantry/tenantry/migrator"
 )
 
-const upLong = `Apply what is missing, to all tenants or to those that are selected.
+const upLong = `Apply what is missing, to all tenants or to those that are selected. To stop at a
+migration that is not the last, see 'migrate to MIGRATION'.
 
 Ctrl-C stops in an orderly way: a tenant is either wholly at a migration or not.
 The next call goes on with what is not done.`
@@ -89,6 +90,8 @@ type reportView struct {
 	Failed  int          `json:"failed"`
 	NotDone int          `json:"not_done"`
 	Results []resultView `json:"results"`
+
+	idle string // what to say if there was nothing to do; "" is nothing
 }
 
 func viewReport(report migrator.Report) reportView {
@@ -108,12 +111,18 @@ func viewReport(report migrator.Report) reportView {
 }
 
 // finish prints the report of a run that has begun, and returns its error.
-func (t *tree) finish(cmd *cobra.Command, report migrator.Report, err error) error {
+func (t *tree) finish(cmd *cobra.Command, sel *selection, report migrator.Report, err error) error {
 	var run *migrator.RunError
 	if err != nil && !errors.As(err, &run) {
 		return err // nothing was begun
 	}
+	if err == nil {
+		err = sel.nobody(len(report.Results))
+	}
 	v := viewReport(report)
+	if err == nil {
+		v.idle = sel.idle(len(v.Results))
+	}
 	return errors.Join(t.print(cmd, v, v.print), err)
 }
 
@@ -129,7 +138,9 @@ func (v reportView) print(s *sheet) {
 		}
 	}
 	if v.Run == 0 {
-		s.line("nothing to do: %s", count(len(v.Results), "tenant"))
+		if v.idle != "" {
+			s.line("%s", v.idle)
+		}
 		return
 	}
 	s.line("run %d: %s: %d current (%d changed by this call), %d failed, %d not done",

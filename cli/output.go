@@ -106,19 +106,28 @@ func printable(text string) string {
 	return b.String()
 }
 
-// printableLines is printable for texts of several lines.
+// printableLines is printable for texts of several lines, which may be indented.
 func printableLines(text string) string {
-	lines := strings.Split(text, "\n")
-	for i, l := range lines {
-		lines[i] = printable(l)
+	var b strings.Builder
+	for {
+		at := strings.IndexAny(text, "\n\t")
+		if at < 0 {
+			return b.String() + printable(text)
+		}
+		b.WriteString(printable(text[:at]) + text[at:at+1])
+		text = text[at+1:]
 	}
-	return strings.Join(lines, "\n")
 }
 
-// firstLine returns the first line of a text.
-func firstLine(text string) string {
-	line, _, _ := strings.Cut(text, "\n")
-	return line
+// oneLine writes a text of several lines as one: the cause is often in the last.
+func oneLine(text string) string {
+	var lines []string
+	for l := range strings.Lines(text) {
+		if l = strings.TrimSpace(l); l != "" {
+			lines = append(lines, l)
+		}
+	}
+	return strings.Join(lines, " ")
 }
 
 // moment writes a time for people; the zero time is empty.

@@ -1,13 +1,16 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
 
 	"github.com/tenantry/tenantry/migrator"
+	"github.com/tenantry/tenantry/scope"
 )
 
 // redraw is how often a bar is drawn, at most.
@@ -94,9 +97,9 @@ func stepText(e migrator.Event) string {
 	case migrator.EventDone:
 		what = "done"
 	case migrator.EventFailed:
-		what = "failed: " + errorText(e.Err)
+		what = "failed: " + errorText(e.Tenant, e.Err)
 	case migrator.EventRetrying:
-		what, took = "tries again: "+errorText(e.Err), 0
+		what, took = "tries again: "+errorText(e.Tenant, e.Err), 0
 	case migrator.EventWaiting:
 		return fmt.Sprintf("waiting for run %d, which is another one, to end", e.Run)
 	default:
@@ -109,9 +112,18 @@ func stepText(e migrator.Event) string {
 	return text
 }
 
-func errorText(err error) string {
+func errorText(t scope.Tenant, err error) string {
 	if err == nil {
 		return ""
 	}
-	return firstLine(err.Error())
+	return reason(t, err.Error())
+}
+
+// reason is why something failed, in a line that has the tenant already.
+func reason(t scope.Tenant, message string) string {
+	for _, op := range []string{"migrate", "roll back"} {
+		about := scope.TenantError{Op: op, Tenant: t, Err: errors.New("")}
+		message = strings.TrimPrefix(message, about.Error())
+	}
+	return oneLine(message)
 }

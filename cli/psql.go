@@ -60,6 +60,11 @@ func (t *tree) psql() *cobra.Command {
 	}
 }
 
+// psqlFlagError says where psql's own arguments belong.
+func psqlFlagError(cmd *cobra.Command, err error) error {
+	return fmt.Errorf("%w: put psql's own arguments behind --", flagError(cmd, err))
+}
+
 // clientEnv returns the environment with which psql reaches the tenant.
 func clientEnv(ctx context.Context, db *gorm.DB, id scope.Tenant) ([]string, error) {
 	settings, err := settingsOf(ctx, db, id)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -32,18 +33,40 @@ Exit codes:
 // Each call makes a new tree, which is good for one command line.
 func New(app App) *cobra.Command {
 	t := &tree{app: app, output: asTable}
-	root := group(app.Name, "Administer tenants", t.tenants(), t.migrate(), t.psql(), t.exec())
+	psql := t.psql()
+	root := group(app.Name, "Administer tenants", t.tenants(), t.migrate(), psql, t.exec())
 	root.Long = fmt.Sprintf(rootLong, app.Name)
 	silence(root)
+	psql.SetFlagErrorFunc(psqlFlagError)
 	return root
 }
 
 // silence keeps cobra from printing the whole usage below each error.
 func silence(cmd *cobra.Command) {
 	cmd.SilenceUsage = true
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%w", err) })
+	cmd.SetFlagErrorFunc(flagError)
 	for _, child := range cmd.Commands() {
 		silence(child)
+	}
+}
+
+// flagError makes what is wrong with a flag an error in the command line.
+func flagError(_ *cobra.Command, err error) error {
+	var low *tooLow
+	if errors.As(err, &low) {
+		return usage("%w", low)
+	}
+	return usage("%w", err)
+}
+
+// completion makes cobra's own command like the others: what it does not know is an
+// error, where cobra would print the help and succeed.
+func completion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" && !cmd.Runnable() {
+			cmd.Args, cmd.RunE, cmd.SilenceUsage = cobra.ArbitraryArgs, needsCommand, true
+		}
 	}
 }
 

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"errors"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -27,7 +29,7 @@ func (s *selection) flags(t *tree, cmd *cobra.Command, states []string) {
 	f.StringArrayVar(&s.labels, "label", nil, "only tenants with this label, `key=value`; may be repeated")
 	f.StringSliceVar(&s.servers, "server", nil, "only tenants on this `server`; may be repeated")
 	f.StringSliceVar(&s.states, "state", nil, "only tenants in this `state`: "+strings.Join(states, ", ")+"; may be repeated")
-	f.IntVar(&s.first, "first", 0, "only the first `n` of them")
+	countFlag(cmd, &s.first, "first", "", "only the first `n` of the selected tenants")
 	_ = cmd.RegisterFlagCompletionFunc("tenant", t.complete(tenantIDs))
 	_ = cmd.RegisterFlagCompletionFunc("server", t.complete(serverNames))
 	_ = cmd.RegisterFlagCompletionFunc("state", fixed(states))
@@ -39,13 +41,41 @@ func (s *selection) allFlag(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&s.all, "all", false, "all tenants")
 }
 
+// given reports whether some tenants are selected, and not all.
+func (s *selection) given() bool {
+	return len(s.tenants)+len(s.labels)+len(s.servers)+len(s.states) > 0 || s.first != 0
+}
+
+// nobodySelected is for who would otherwise think that all is well.
+const nobodySelected = "the selection selects no tenant"
+
+// nobody returns an error if n, how many tenants are selected, is 0 although a label
+// or a server is named: most likely it is misspelled. That nobody is in a state is
+// none.
+func (s *selection) nobody(n int) error {
+	if n == 0 && len(s.labels)+len(s.servers) > 0 && len(s.states) == 0 {
+		return errors.New(nobodySelected)
+	}
+	return nil
+}
+
+// idle says that there is nothing to do for the n tenants that are selected.
+func (s *selection) idle(n int) string {
+	switch {
+	case n == 0 && slices.Equal(s.states, texts(migrator.Failed)):
+		return "nothing failed"
+	case n == 0 && s.given():
+		return nobodySelected
+	}
+	return "nothing to do: " + count(n, "tenant")
+}
+
 // demand refuses a command line that says neither all nor which, or both.
 func (s *selection) demand() error {
-	some := len(s.tenants)+len(s.labels)+len(s.servers)+len(s.states) > 0 || s.first != 0
 	switch {
-	case some && s.all:
+	case s.given() && s.all:
 		return usage("--all and a selection exclude each other")
-	case !some && !s.all:
+	case !s.given() && !s.all:
 		return usage("say which tenants: --tenant, --label, --server, --state, --first, or --all")
 	}
 	return nil
@@ -75,9 +105,6 @@ func (s *selection) parseCatalog() (sel migrator.Selection, states []catalog.Sta
 
 // rest parses all but the states.
 func (s *selection) rest(sel *migrator.Selection) (err error) {
-	if s.first < 0 {
-		return usage("--first: %d is less than 0", s.first)
-	}
 	sel.First, sel.Servers = s.first, s.servers
 	if sel.IDs, err = parseTenants(s.tenants); err != nil {
 		return err

@@ -84,7 +84,7 @@ func (t *tree) repairEach(cmd *cobra.Command, c *catalog.Catalog, ids []scope.Te
 	err := t.print(cmd, views, func(s *sheet) {
 		s.row("TENANT", "STATE", "ERROR")
 		for _, v := range views {
-			s.row(v.Tenant.String(), choose(v.State == "", "gone", string(v.State)), v.Error)
+			s.row(v.Tenant.String(), choose(v.State == "", "gone", string(v.State)), oneLine(v.Error))
 		}
 	})
 	if err == nil && bad > 0 {

@@ -36,12 +36,18 @@ func TestAWrongCommandLineOpensNothingAndSaysWhatIsWrong(t *testing.T) {
 		{"tenants repair acme --all", "name tenants, or give --all"},
 		{"migrate sideways", `there is no command "sideways"`},
 		{"migrate up acme", "an argument too many"},
-		{"migrate up --first -1", "--first: -1 is less than 0"},
-		{"migrate up --stop-after -1", "--stop-after: -1 is less than 0"},
-		{"migrate up --canary -1", "--canary: -1 is less than 0"},
+		{"migrate up --first -1", "--first: -1 is less than 1"},
+		{"migrate up --first 0", "--first: 0 is less than 1"},
+		{"migrate up --stop-after -1", "--stop-after: -1 is less than 1"},
+		{"migrate up --stop-after 0", "--stop-after: 0 is less than 1"},
+		{"migrate rollback --to 1 --all --stop-after 0", "--stop-after: 0 is less than 1"},
+		{"migrate up --canary -1", "--canary: -1 is less than 1"},
+		{"migrate up --canary 0", "myservice: --canary: 0 is less than 1"},
+		{"migrate up --concurrency 0", "--concurrency: 0 is less than 1"},
+		{"migrate up --server-concurrency 0", "--server-concurrency: 0 is less than 1"},
 		{"migrate up --canary-label x", `--canary-label`},
 		{"migrate up --state active", `"active" is none of pending, running, current, failed`},
-		{"migrate up --concurrency many", "invalid argument"},
+		{"migrate up --concurrency many", "it is a whole number from 1"},
 		{"migrate to", "MIGRATION is missing"},
 		{"migrate retry --state pending", "retry is for tenants that failed"},
 		{"migrate rollback --all", "say what to go back to"},
@@ -54,6 +60,9 @@ func TestAWrongCommandLineOpensNothingAndSaysWhatIsWrong(t *testing.T) {
 		{"psql", "TENANT is missing"},
 		{"psql -- -c x", "TENANT is missing"},
 		{"psql acme globex", "an argument too many"},
+		{"psql acme -c select", "unknown shorthand flag: 'c' in -c: put psql's own arguments behind --"},
+		{"completion foo", `there is no command "foo"`},
+		{"completion", "name a command: bash, fish, powershell, zsh"},
 		{"exec select", "say which tenants"},
 		{"exec --all", "SQL is missing"},
 		{"exec --all --first 2 select", "exclude each other"},
@@ -81,10 +90,10 @@ func TestHelpTellsTheExitCodesAndOpensNothing(t *testing.T) {
 
 func TestAnErrorIsPrintedOnceWithoutUsage(t *testing.T) {
 	t.Parallel()
-	app := cli.App{Name: "myservice", Open: func(context.Context) (*cli.Service, error) { return nil, errors.New("no \x1b[31mdatabase") }}
+	app := cli.App{Name: "myservice", Open: func(context.Context) (*cli.Service, error) { return nil, errors.New("no \x1b[31mdatabase:\n\tgone") }}
 	r := run(t, app, "tenants", "list")
 	r.mustEnd(t, cli.ExitError)
-	if want := "myservice: no \\x1b[31mdatabase\n"; r.err != want {
+	if want := "myservice: no \\x1b[31mdatabase:\n\tgone\n"; r.err != want {
 		t.Errorf("got %q, want %q", r.err, want)
 	}
 }
