@@ -147,14 +147,18 @@ func mendRows(ctx context.Context, tx pgx.Tx, corrections string) error {
 
 // settle writes down that tenants have nothing to do, where the ledger still says
 // something else: what failed was mended by hand, or undone.
-func (l *ledger) settle(ctx context.Context, b book, selected []Tenant, tasks []task) error {
+func (l *ledger) settle(ctx context.Context, o *order, b book, selected []Tenant, tasks []task) error {
+	if o.Kind != applying || o.To != "" {
+		return nil
+	}
 	busy := make(map[scope.Tenant]bool, len(tasks))
 	for _, t := range tasks {
 		busy[t.ID] = true
 	}
 	var ids []string
 	for _, t := range selected {
-		if e := b.entryOf(t); e != nil && !busy[t.ID] && (e.state == Pending || e.state == Failed) {
+		e := b.entryOf(t)
+		if e != nil && !busy[t.ID] && (e.state == Pending || e.state == Failed && o.knows(e.failure)) {
 			ids = append(ids, t.ID.String())
 		}
 	}
@@ -165,6 +169,12 @@ func (l *ledger) settle(ctx context.Context, b book, selected []Tenant, tasks []
 		_, err := c.Exec(ctx, "update tenantry.ledger set state = 'current', since = now(), failure = null, attempts = 0 where tenant = any($1) and state in ('pending', 'failed') and not exists (select from tenantry.runs r where r.id = run and r.state = 'running')", ids)
 		return err
 	})
+}
+
+// knows reports whether a failure is of a migration of this program: a newer one's
+// is not mended by having nothing to do.
+func (o *order) knows(f *Failure) bool {
+	return f == nil || f.Migration == "" || slices.Contains(o.m.migrations.ids(), f.Migration)
 }
 
 // forget takes tenants out of the ledger.

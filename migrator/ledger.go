@@ -17,9 +17,9 @@ import (
 	"github.com/tenantry/tenantry/scope"
 )
 
-// ledgerConns is how many connections a call has to the ledger: one for claims and
+// ledgerConns is how many connections a call has to the ledger: for claims, for
 // results, and one that tells that the process is alive whatever the others do.
-const ledgerConns = 2
+const ledgerConns = 3
 
 //go:embed ledger.sql
 var ledgerSQL string
@@ -64,14 +64,9 @@ func startedBy() string {
 // do calls f with a connection, and again if PostgreSQL has ended it to resolve a
 // deadlock. The first time in a database it makes the tables.
 func (l *ledger) do(ctx context.Context, f func(*pgx.Conn) error) error {
-	err := l.target.Lend(ctx, f)
-	if isCode(err, "42P01", "3F000") {
-		if err = l.target.Lend(ctx, func(c *pgx.Conn) error { return makeLedger(ctx, c) }); err == nil {
-			err = l.target.Lend(ctx, f)
-		}
-	}
+	err := l.try(ctx, f)
 	for try := 1; isCode(err, "40P01") && try < maxTries && wait(ctx, pause(try)) == nil; try++ {
-		err = l.target.Lend(ctx, f)
+		err = l.try(ctx, f)
 	}
 	switch {
 	case isCode(err, "42501"):
@@ -80,6 +75,17 @@ func (l *ledger) do(ctx context.Context, f func(*pgx.Conn) error) error {
 		return fmt.Errorf("migrator: the ledger: %w", err)
 	}
 	return nil
+}
+
+func (l *ledger) try(ctx context.Context, f func(*pgx.Conn) error) error {
+	err := l.target.Lend(ctx, f)
+	if !isCode(err, "42P01", "3F000") {
+		return err
+	}
+	if err := l.target.Lend(ctx, func(c *pgx.Conn) error { return makeLedger(ctx, c) }); err != nil {
+		return err
+	}
+	return l.target.Lend(ctx, f)
 }
 
 // insist is do for what may be done twice: a connection that broke is no reason
@@ -101,6 +107,10 @@ func (l *ledger) insist(ctx context.Context, f func(*pgx.Conn) error) error {
 func makeLedger(ctx context.Context, c *pgx.Conn) error {
 	return pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "select pg_catalog.pg_advisory_xact_lock("+ledgerLock+")"); err != nil {
+			return err
+		}
+		var made bool // by another process meanwhile: IF NOT EXISTS would lock it all the same
+		if err := tx.QueryRow(ctx, "select pg_catalog.to_regclass('tenantry.results_tenant') is not null").Scan(&made); err != nil || made {
 			return err
 		}
 		_, err := tx.Exec(ctx, ledgerSQL, pgx.QueryExecModeSimpleProtocol)

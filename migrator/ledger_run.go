@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -55,6 +56,15 @@ func (l *ledger) choose(ctx context.Context, tx pgx.Tx, o *order, fleet []Tenant
 		return err
 	}
 	join := active != nil && same && alive
+	if busy := active != nil && alive && !same; busy {
+		e.busy = active
+		return nil
+	}
+	if o.Kind == undoRun { // only now that run has ended
+		if o.did, err = did(ctx, tx, o.Of, fleet); err != nil {
+			return err
+		}
+	}
 	if join && o.Only.moves() {
 		e.selected, e.tasks = b.of(active.ID, fleet)
 	} else if e.selected, e.tasks, err = o.tasks(fleet, b); err != nil || len(e.tasks) == 0 {
@@ -63,9 +73,6 @@ func (l *ledger) choose(ctx context.Context, tx pgx.Tx, o *order, fleet []Tenant
 	switch {
 	case join:
 		e.run = active.ID
-	case active != nil && alive:
-		e.busy = active
-		return nil
 	case active != nil && !looked && b.unclear(active.ID, fleet):
 		e.look = true
 		return nil
@@ -426,26 +433,26 @@ func (l *ledger) runs(ctx context.Context, n int) (list []RunInfo, err error) {
 
 // did reads what a run has applied to the tenants of the fleet: not to those that had
 // their ids before them, nor what a later run has applied once more.
-func (l *ledger) did(ctx context.Context, run int64, fleet []Tenant) (map[scope.Tenant][]string, error) {
-	incarnations := make(map[string]Tenant, len(fleet))
+func did(ctx context.Context, q querier, run int64, fleet []Tenant) (map[scope.Tenant][]string, error) {
+	members := make(map[string]Tenant, len(fleet))
 	for _, t := range fleet {
-		incarnations[t.ID.String()] = t
+		members[t.ID.String()] = t
 	}
-	did := map[scope.Tenant][]string{}
-	err := l.insist(ctx, func(c *pgx.Conn) error {
-		rows, err := c.Query(ctx, `select r.tenant, r.incarnation, id from tenantry.results r, jsonb_array_elements_text(r.applied) id
-			where r.run = $1 and not exists (select from tenantry.results later where later.tenant = r.tenant and later.run > r.run and later.applied ? id)`, run)
-		if err != nil {
-			return err
+	rows, err := q.Query(ctx, `select r.tenant, r.incarnation, id from tenantry.results r, jsonb_array_elements_text(r.applied) id
+		where r.run = $1 and not exists (select from tenantry.results later where later.tenant = r.tenant and later.run > r.run and later.applied ? id)`, run)
+	if err != nil {
+		return nil, err
+	}
+	applied := map[scope.Tenant][]string{}
+	var name, incarnation, id string
+	_, err = pgx.ForEachRow(rows, []any{&name, &incarnation, &id}, func() error {
+		if t, ok := members[name]; ok && t.Incarnation == incarnation {
+			applied[t.ID] = append(applied[t.ID], id)
 		}
-		var name, incarnation, id string
-		_, err = pgx.ForEachRow(rows, []any{&name, &incarnation, &id}, func() error {
-			if t, ok := incarnations[name]; ok && t.Incarnation == incarnation {
-				did[t.ID] = append(did[t.ID], id)
-			}
-			return nil
-		})
-		return err
+		return nil
 	})
-	return did, err
+	if err == nil && len(applied) == 0 {
+		err = fmt.Errorf("there is no run %d that has applied anything to a tenant of the fleet and was not rolled back or repeated since", run)
+	}
+	return applied, err
 }

@@ -90,6 +90,8 @@ func checkMigrations(migrations Migrations) error {
 			errs = append(errs, fmt.Errorf("migrator: migration %d: %w", i, gormigrate.ErrMissingID))
 		case m.ID == "SCHEMA_INIT":
 			errs = append(errs, fmt.Errorf("migrator: migration %d: %w", i, &gormigrate.ReservedIDError{ID: m.ID}))
+		case storable(m.ID) != m.ID:
+			errs = append(errs, fmt.Errorf("migrator: migration %d: the id %q has a NUL byte or is not UTF-8", i, m.ID))
 		case len(m.ID) > maxID:
 			errs = append(errs, fmt.Errorf("migrator: migration %d: the id %q is longer than %d bytes", i, m.ID, maxID))
 		case m.Migrate == nil:

@@ -133,8 +133,8 @@ func WithShared(migrations Migrations) Option {
 func WithDirect(dsn string) Option {
 	return func(c *config) error {
 		cfg, err := pgxpool.ParseConfig(dsn)
-		if err != nil { // its text has no password
-			return fmt.Errorf("migrator: WithDirect: %w", err)
+		if err != nil { // its text and its fields may have the password
+			return errors.New("migrator: WithDirect: this is no connection string that pgx can read")
 		}
 		c.direct = cfg
 		return nil

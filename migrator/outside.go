@@ -58,11 +58,18 @@ func (m *Migrator) performOutside(c *gorm.DB, v visit, s step) (out visited, err
 	if err != nil || len(steps) == 0 || steps[0].migration.ID != s.migration.ID {
 		return out, err // another process has done it meanwhile
 	}
+	locked, err := backend(c)
+	if err != nil {
+		return out, err
+	}
 	start := time.Now()
 	if err := s.run(c, nil); err != nil {
 		return out, err
 	}
 	s.took = time.Since(start)
+	if now, err := backend(c); err != nil || now != locked {
+		return out, errors.Join(err, &migrationError{id: s.migration.ID, back: s.back, err: errLockLost})
+	}
 	if left, err := invalid(c); err != nil || len(left) > 0 {
 		return out, errors.Join(err, &migrationError{id: s.migration.ID, back: s.back, err: fmt.Errorf("it has left the invalid indexes %v", left)})
 	}
@@ -71,6 +78,15 @@ func (m *Migrator) performOutside(c *gorm.DB, v visit, s step) (out visited, err
 		return out, err
 	}
 	return visited{applied: after(before, done), done: done}, nil
+}
+
+// errLockLost says that a step has ended its session, and with it the locks.
+var errLockLost = errors.New("its connection was closed in the middle, by a statement whose context ended or by one in another scope: nothing is recorded, and the next run calls it again")
+
+// backend returns which session c is.
+func backend(c *gorm.DB) (pid int, err error) {
+	err = c.Raw("select pg_catalog.pg_backend_pid()").Scan(&pid).Error
+	return pid, err
 }
 
 // alone calls f with a session that holds the lock of the database and that of the
@@ -114,11 +130,13 @@ func lockSession(c *gorm.DB, key string) error {
 }
 
 // invalid returns the indexes of the tenant's schema that are neither valid nor
-// being made at this moment.
+// being made at this moment, by whomever: of another role's work only the lock shows.
 func invalid(c *gorm.DB) (names []string, err error) {
 	err = c.Raw(`select c.relname from pg_catalog.pg_index i
 		join pg_catalog.pg_class c on c.oid = i.indexrelid and c.relkind = 'i' and c.relnamespace = pg_catalog.current_schema()::pg_catalog.regnamespace
-		where not i.indisvalid and not exists (select from pg_catalog.pg_stat_progress_create_index p where p.index_relid = i.indexrelid)`).Scan(&names).Error
+		where not i.indisvalid and not exists (select from pg_catalog.pg_stat_progress_create_index p where p.index_relid = i.indexrelid)
+		and not exists (select from pg_catalog.pg_locks l where l.relation = i.indrelid and l.mode = 'ShareUpdateExclusiveLock' and l.pid <> pg_catalog.pg_backend_pid()
+			and l.database = (select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database()))`).Scan(&names).Error
 	return names, err
 }
 

@@ -75,16 +75,6 @@ func (m *Migrator) RollbackRun(ctx context.Context, run int64, opts ...RunOption
 			return report, err
 		}
 		o.Of = run
-		fleet, err := collect(ctx, m.tenants)
-		if err != nil {
-			return report, err
-		}
-		if o.did, err = l.did(ctx, run, fleet); err != nil {
-			return report, err
-		}
-		if len(o.did) == 0 {
-			return report, fmt.Errorf("migrator: there is no run %d that has applied anything to a tenant of the fleet and was not rolled back or repeated since", run)
-		}
 		err = m.execute(ctx, l, o, &report)
 		return report, err
 	})
@@ -112,7 +102,7 @@ func (m *Migrator) open(ctx context.Context, f func(context.Context, *ledger) er
 	if m.direct != nil {
 		cfg = m.direct.Copy()
 		driver.PreparePool(cfg)
-		cfg.MaxConns, cfg.MinConns, cfg.MinIdleConns = int32(min(m.concurrency+1, 1<<15)), 0, 0 //nolint:gosec // small
+		cfg.MaxConns, cfg.MinConns, cfg.MinIdleConns = int32(min(m.concurrency, 1<<15)+1), 0, 0 //nolint:gosec // small
 		pool, err := pgxpool.NewWithConfig(ctx, cfg)
 		if err != nil {
 			return fmt.Errorf("migrator: WithDirect: %w", err)
@@ -143,11 +133,12 @@ func (m *Migrator) execute(ctx context.Context, l *ledger, o *order, report *Rep
 	if err != nil {
 		return err
 	}
-	if err := l.settle(ctx, b, selected, tasks); err != nil {
+	if err := l.settle(ctx, o, b, selected, tasks); err != nil {
 		return err
 	}
 	e := enlisted{selected: selected}
-	if len(tasks) > 0 || o.Only.moves() { // the run of another process may have them already
+	// Another process's run may have those that move already, or be the one to undo.
+	if len(tasks) > 0 || o.Only.moves() || o.Kind == undoRun {
 		if e, err = m.enlist(ctx, l, o, fleet); err != nil {
 			return err
 		}

@@ -2,7 +2,6 @@ package migrator
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 )
@@ -48,13 +47,15 @@ func (s *scribe) write(ctx context.Context) {
 	}
 }
 
-// flush writes what is waiting.
+// flush writes what is waiting. What can't be written waits on, for last.
 func (s *scribe) flush(ctx context.Context) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	s.mu.Lock()
 	batch, err := s.waiting, s.err
-	s.waiting = nil
+	if err == nil {
+		s.waiting = nil
+	}
 	s.mu.Unlock()
 	if len(batch) == 0 || err != nil {
 		return err
@@ -62,21 +63,37 @@ func (s *scribe) flush(ctx context.Context) error {
 	if err = s.ledger.record(ctx, s.run, batch); err != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if ctx.Err() != nil { // there is a last try
-			s.waiting = append(batch, s.waiting...)
-			return err
+		s.waiting = append(batch, s.waiting...)
+		if ctx.Err() == nil {
+			s.err = err
 		}
-		s.err = errors.Join(s.err, err)
 		return err
 	}
 	s.board.wrote(batch)
 	return nil
 }
 
+// last tries once more to write everything, and returns the tenants of which the
+// ledger could not be told.
+func (s *scribe) last(ctx context.Context) (untold []string, err error) {
+	s.mu.Lock()
+	s.err = nil
+	s.mu.Unlock()
+	err = s.flush(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, o := range s.waiting {
+		untold = append(untold, o.Tenant.String())
+	}
+	return untold, err
+}
+
 // compare finds out how far other processes are. Nothing is written meanwhile, so that
 // what is read holds exactly what this process knows to be written.
 func (s *scribe) compare(ctx context.Context) {
-	s.writing.Lock()
+	if !s.writing.TryLock() {
+		return // the next time
+	}
 	defer s.writing.Unlock()
 	if standing, err := s.ledger.stand(ctx, s.run, ""); err == nil {
 		s.board.others(standing)

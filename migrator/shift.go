@@ -91,7 +91,8 @@ func (s *shift) work(ctx context.Context) error {
 	// a while: they must know now.
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), closing)
 	defer cancel()
-	err = errors.Join(err, s.scribe.flush(last), s.ledger.leave(last, s.run, s.unsure))
+	untold, failed := s.scribe.last(last)
+	err = errors.Join(err, failed, s.ledger.leave(last, s.run, append(untold, s.unsure...)))
 	stop()
 	owned.Wait()
 	return err

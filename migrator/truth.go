@@ -123,8 +123,9 @@ func release(t driver.Target) {
 func (m *Migrator) readTogether(ctx context.Context, all []located, out *truths) {
 	target, err := m.locate(ctx, all[0].tenant)
 	if err != nil {
-		for _, l := range all {
-			out.set(l.tenant, nil, err)
+		out.set(all[0].tenant, nil, err)
+		if len(all) > 1 {
+			m.readTogether(ctx, all[1:], out)
 		}
 		return
 	}

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -72,6 +74,10 @@ func found(err error, words string) bool {
 func (m *Migrator) carryOut(v visit, out *visited) error {
 	for {
 		part, next, err := m.transact(v)
+		var lost *lostCommit
+		if errors.As(err, &lost) && v.ctx.Err() == nil {
+			part, next, err = m.findOut(v, lost)
+		}
 		out.add(part)
 		if err != nil || next == nil {
 			return err
@@ -82,6 +88,27 @@ func (m *Migrator) carryOut(v visit, out *visited) error {
 			return err
 		}
 	}
+}
+
+// lostCommit is that a connection broke while COMMIT was on its way.
+type lostCommit struct {
+	err  error
+	out  visited // what was to be committed
+	next *step
+}
+
+func (l *lostCommit) Error() string { return l.err.Error() }
+func (l *lostCommit) Unwrap() error { return l.err }
+
+// findOut looks whether a COMMIT without an answer took effect. If it did not, the
+// steps are done once more: nothing of them is left.
+func (m *Migrator) findOut(v visit, lost *lostCommit) (visited, *step, error) {
+	v.expect = nil
+	out, next, err := m.transact(v)
+	if err == nil && len(out.done) == 0 && slices.Equal(out.applied, lost.out.applied) {
+		return lost.out, lost.next, nil
+	}
+	return out, next, err
 }
 
 // add adds what a part of the work has done.
@@ -107,6 +134,9 @@ func (m *Migrator) transact(v visit) (out visited, next *step, err error) {
 		case !found(err, busyWords):
 			return out, next, err
 		default:
+			if try == maxTries {
+				m.logger.Warn("migrator: another session holds the lock of a tenant, maybe of a process that hangs", slog.Any("error", err))
+			}
 			if err := wait(v.ctx, pause(min(try, maxTries))); err != nil {
 				return out, nil, err
 			}
@@ -127,7 +157,7 @@ func (m *Migrator) tryTransact(v visit) (out visited, next *step, err error) {
 		return v.preamble(t)
 	})
 	ctx = driver.WithEpilogue(ctx, func() string { return table.record(out.done) })
-	begun := false
+	begun, performed := false, false
 	err = m.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
 		begun = true
 		// From here on without the preamble: a migration may begin other
@@ -144,15 +174,26 @@ func (m *Migrator) tryTransact(v visit) (out visited, next *step, err error) {
 			}
 		}
 		out, next, err = m.perform(tx, table, v)
+		performed = err == nil
 		return err
 	}, &sql.TxOptions{Isolation: sql.LevelReadCommitted}) // what is seen after the lock is what the lock protects
 	if err != nil && !begun && isCode(err, "42P01") {
 		err = fmt.Errorf("%w: the ledger knows of migrations of the tenant, but its tracking table is gone: restore it from a backup, or call Verify if the tenant is to begin anew", err)
 	}
+	if err != nil && performed && isLost(err) {
+		err = &lostCommit{err: err, out: out, next: next}
+	}
 	if err != nil {
 		return visited{}, nil, err
 	}
 	return out, next, nil
+}
+
+// isLost reports whether err says that a connection broke, and not that PostgreSQL
+// has refused.
+func isLost(err error) bool {
+	var pgErr *pgconn.PgError
+	return !errors.As(err, &pgErr) || strings.HasPrefix(pgErr.Code, "57") || strings.HasPrefix(pgErr.Code, "08")
 }
 
 // perform does the steps in tx, up to the first that can't run there.
@@ -167,7 +208,12 @@ func (m *Migrator) perform(tx *gorm.DB, table trackingTable, v visit) (out visit
 	if err != nil {
 		return out, nil, err
 	}
-	for _, s := range steps {
+	for i, s := range steps {
+		if i == 1 {
+			if err := m.hurry(tx); err != nil {
+				return visited{}, nil, err
+			}
+		}
 		start := time.Now()
 		err := s.run(tx, nil)
 		s.took = time.Since(start)
@@ -182,6 +228,19 @@ func (m *Migrator) perform(tx *gorm.DB, table trackingTable, v visit) (out visit
 	}
 	out.applied = after(before, out.done)
 	return out, next, nil
+}
+
+// briefly is how long a step waits for a lock while the transaction holds those of
+// the steps before it: less than the second after which PostgreSQL looks for deadlocks,
+// so that in one with the application it is the migration that gives way.
+const briefly = 500 * time.Millisecond
+
+// hurry makes the statements that follow in tx wait no longer than briefly.
+func (m *Migrator) hurry(tx *gorm.DB) error {
+	if m.lockTimeout > 0 && m.lockTimeout <= briefly {
+		return nil
+	}
+	return execute(tx, fmt.Sprintf("set local lock_timeout = '%dms'", briefly.Milliseconds()))
 }
 
 // preamble locks the tenant against other migrators until the end of the

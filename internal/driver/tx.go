@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -132,7 +133,11 @@ func (t *tx) Commit() error {
 	if last == "" {
 		return t.tx.Commit(t.ctx)
 	}
-	_, err := t.tx.Conn().Exec(t.ctx, last+"; commit", pgx.QueryExecModeSimpleProtocol)
+	// Cut off, nobody would know whether it took effect: it gets a little longer.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.ctx))
+	defer cancel()
+	defer context.AfterFunc(t.ctx, func() { time.AfterFunc(cleanupTimeout, cancel) })()
+	_, err := t.tx.Conn().Exec(ctx, last+"; commit", pgx.QueryExecModeSimpleProtocol)
 	if err != nil && !t.tx.Conn().IsClosed() && !t.conn.lease.idle() {
 		t.conn.lease.detached(t.ctx, "rollback")
 	}

@@ -13,7 +13,8 @@
 //     its type has, and with the length of its own type.
 //   - AlterColumn changes and drops a sequence in the table's own schema only.
 //     The driver takes that of any table of the same name in the database.
-//   - DropTable leaves a table of a schema further back in search_path alone.
+//   - What drops or renames leaves what a schema further back in search_path has
+//     alone.
 //
 // In what it does wrong anywhere:
 //   - The names of sequences, their tables and columns are quoted, and have the

@@ -186,3 +186,34 @@ func TestDropTableLeavesSharedTablesAlone(t *testing.T) {
 		t.Errorf("what is left is %q, want commons.plans", got)
 	}
 }
+
+// TestSharedTablesAreNotChanged: a tenant that lacks a table reaches that of a shared
+// schema by its name.
+func TestSharedTablesAreNotChanged(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.Database(t)
+	pool := connect(t, dsn, "")
+	mustExec(t, pool, "create schema tenant_a", "create schema ext", "create table ext.things (id int, name text, constraint positive check (id > 0))",
+		"create index i on ext.things (name)", "create view ext.v as select 1")
+	type Thing struct {
+		ID   int
+		Name string
+	}
+	m := openOurs(t, dsn, &gorm.Config{}, plugin.WithSharedSchemas("ext")).WithContext(as(t, "a")).Migrator()
+	for name, err := range map[string]error{
+		"DropIndex": m.DropIndex(&Thing{}, "i"), "RenameIndex": m.RenameIndex(&Thing{}, "i", "j"),
+		"DropColumn": m.DropColumn(&Thing{}, "name"), "RenameColumn": m.RenameColumn(&Thing{}, "name", "other"),
+		"DropConstraint": m.DropConstraint(&Thing{}, "positive"), "RenameTable": m.RenameTable("things", "hacked"),
+	} {
+		if err == nil {
+			t.Errorf("%s succeeded", name)
+		}
+	}
+	if err := m.DropView("v"); err != nil {
+		t.Errorf("DropView of a view that is not there: %v", err)
+	}
+	const all = "select string_agg(relname, ' ' order by relname) || (select count(*) from pg_attribute where attrelid = 'ext.things'::regclass and attname = 'name') || (select count(*) from pg_constraint where conname = 'positive') from pg_class where relnamespace = 'ext'::regnamespace"
+	if got := ask[string](t, pool, all); got != "i things v11" {
+		t.Errorf("the shared schema has %q", got)
+	}
+}

@@ -24,11 +24,7 @@ func (m Migrator) HasTable(value any) bool {
 func (m Migrator) DropTable(values ...any) error {
 	var there []any
 	for _, value := range values {
-		var found bool
-		err := m.RunWithValue(value, func(stmt *gorm.Statement) error {
-			schema, table := m.CurrentSchema(stmt, stmt.Table)
-			return m.read("SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE "+namespace+" AND relname = ?)", schema, table).Scan(&found).Error
-		})
+		found, err := m.owns(value)
 		if err != nil {
 			return err
 		}
