@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -99,7 +100,7 @@ func TestAStepOutsideThatLosesItsLockIsNotRecorded(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Database(t)
 	db, pool := open(t, server, plugin.BySchema()), admin(t, server)
-	migrations := append(two[:2:2], migrator.NoTransaction(&gormigrate.Migration{ID: "0003", Migrate: func(tx *gorm.DB) error {
+	migrations := append(slices.Clone(two), migrator.NoTransaction(&gormigrate.Migration{ID: "0003", Migrate: func(tx *gorm.DB) error {
 		ctx, cancel := context.WithTimeout(tx.Statement.Context, 100*time.Millisecond)
 		defer cancel()
 		if err := tx.WithContext(ctx).Exec("select pg_sleep(60)").Error; err == nil {
@@ -148,7 +149,7 @@ func TestAnIndexThatAnotherRoleBuildsStays(t *testing.T) {
 	await(t, "the build has begun", func() bool {
 		return ask[int](t, pool, "select count(*)::int from pg_class where relname = 'by_hand'") > 0
 	})
-	migrations := append(two[:2:2], migrator.NoTransaction(text("0003", "select 1")))
+	migrations := append(slices.Clone(two), migrator.NoTransaction(text("0003", "select 1")))
 	if _, err := migrator.New(db, list, migrations, silent, migrator.WithLockTimeout(100*time.Millisecond)).Run(t.Context()); err != nil {
 		t.Error(err)
 	}
