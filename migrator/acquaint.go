@@ -100,7 +100,7 @@ func (l *ledger) mend(ctx context.Context, corrections []correction) error {
 	}
 	return l.insist(ctx, func(c *pgx.Conn) error {
 		return pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
-			if _, err := tx.Exec(ctx, "select pg_catalog.pg_advisory_xact_lock("+ledgerLock+")"); err != nil {
+			if err := lockLedger(ctx, tx); err != nil {
 				return err
 			}
 			if err := enterLists(ctx, tx, lists); err != nil {

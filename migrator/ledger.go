@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -104,9 +105,15 @@ func (l *ledger) insist(ctx context.Context, f func(*pgx.Conn) error) error {
 	}
 }
 
+// lockLedger waits until no other process begins or ends a run.
+func lockLedger(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, "select pg_catalog.pg_advisory_xact_lock("+ledgerLock+")")
+	return err
+}
+
 func makeLedger(ctx context.Context, c *pgx.Conn) error {
 	return pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "select pg_catalog.pg_advisory_xact_lock("+ledgerLock+")"); err != nil {
+		if err := lockLedger(ctx, tx); err != nil {
 			return err
 		}
 		var made bool // by another process meanwhile: IF NOT EXISTS would lock it all the same
@@ -121,15 +128,7 @@ func makeLedger(ctx context.Context, c *pgx.Conn) error {
 // isCode reports whether PostgreSQL has refused with one of the SQLSTATEs.
 func isCode(err error, codes ...string) bool {
 	var pgErr *pgconn.PgError
-	if !errors.As(err, &pgErr) {
-		return false
-	}
-	for _, c := range codes {
-		if pgErr.Code == c {
-			return true
-		}
-	}
-	return false
+	return errors.As(err, &pgErr) && slices.Contains(codes, pgErr.Code)
 }
 
 // entry is a row of the ledger.

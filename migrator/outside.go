@@ -93,9 +93,7 @@ func backend(c *gorm.DB) (pid int, err error) {
 // tenant. Its connection is closed afterwards, and the locks go with it: when the
 // server still works for a process that is gone, they are still held.
 func (m *Migrator) alone(v visit, f func(*gorm.DB) error) error {
-	// Placed as a migration is, but without a preamble.
-	placed := driver.WithPreamble(m.limited(v.ctx), func(*driver.Target) string { return "" })
-	return m.db.WithContext(placed).Connection(func(c *gorm.DB) error {
+	return m.db.WithContext(placed(m.limited(v.ctx))).Connection(func(c *gorm.DB) error {
 		// The database's lock comes last: who has it waits for nobody who needs it.
 		if err := lockSession(c, v.lock); err != nil {
 			return err
@@ -111,6 +109,12 @@ func (m *Migrator) alone(v visit, f func(*gorm.DB) error) error {
 		c = c.WithContext(v.ctx)
 		return f(c)
 	})
+}
+
+// placed returns a context under which statements are placed as a migration is: as
+// the administrator, and those of suspended tenants, too.
+func placed(ctx context.Context) context.Context {
+	return driver.WithPreamble(ctx, func(*driver.Target) string { return "" })
 }
 
 // lockSession waits for the lock without holding a snapshot: CREATE INDEX

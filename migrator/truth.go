@@ -109,8 +109,7 @@ func (m *Migrator) place(ctx context.Context, tenants []Tenant, out *truths) [][
 // locate places a tenant as a migration is: as the administrator, and suspended
 // ones, too.
 func (m *Migrator) locate(ctx context.Context, t scope.Tenant) (driver.Target, error) {
-	placed := driver.WithPreamble(scope.With(ctx, t), func(*driver.Target) string { return "" })
-	return m.connector.Locator.Locate(placed, driver.Scope{Tenant: t})
+	return m.connector.Locator.Locate(placed(scope.With(ctx, t)), driver.Scope{Tenant: t})
 }
 
 func release(t driver.Target) {
