@@ -116,9 +116,9 @@ func (m *Migrator) definitions(ctx context.Context, t scope.Tenant) (found defin
 	var schema string
 	// Placed as a migration is: as the administrator, and suspended ones, too. Reading
 	// a view waits for the locks on its tables.
-	begin := driver.WithPreamble(ctx, func(target *driver.Target) string {
+	begin := driver.WithPreamble(m.limited(ctx), func(target *driver.Target) driver.Preamble {
 		schema = target.Schema
-		return fmt.Sprintf("select pg_catalog.set_config('lock_timeout', '%d', true); ", m.lockTimeout.Milliseconds())
+		return driver.Preamble{}
 	})
 	err = m.db.WithContext(begin).Transaction(func(tx *gorm.DB) error {
 		if schema == "" {

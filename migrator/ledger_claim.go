@@ -12,8 +12,7 @@ import (
 // claimed is a tenant that this process is to migrate.
 type claimed struct {
 	tenant scope.Tenant
-	list   string // what it had applied, as far as known
-	taken  bool   // over from a process that is dead
+	taken  bool // over from a process that is dead
 }
 
 // claim takes up to n tenants of a server. None may mean that others have them
@@ -25,7 +24,7 @@ func (l *ledger) claim(ctx context.Context, run int64, server string, n int) (cl
 		), r as (
 			select stop_after from tenantry.runs where id = $1 and state = 'running'
 		), next as (
-			select l.tenant, l.list, l.state = 'running' as taken from tenantry.ledger l
+			select l.tenant, l.state = 'running' as taken from tenantry.ledger l
 			where l.run = $1 and l.server = $2 and (select ok from free)
 				and (l.state = 'pending' or l.state = 'running' and l.worker <> $3 and not exists (select from tenantry.workers w where w.id = l.worker and w.until > now()))
 				and (l.wave = 0 or not exists (select from tenantry.ledger c where c.run = $1 and c.wave = 0 and c.state <> 'current'))
@@ -34,13 +33,13 @@ func (l *ledger) claim(ctx context.Context, run int64, server string, n int) (cl
 		)
 		update tenantry.ledger l set state = 'running', worker = $3, since = now(), attempts = l.attempts + 1
 		from next where l.tenant = next.tenant
-		returning l.tenant, next.list, next.taken`, run, server, l.worker, n)
+		returning l.tenant, next.taken`, run, server, l.worker, n)
 		if err != nil {
 			return err
 		}
 		claims, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (t claimed, err error) {
 			var id string
-			if err := row.Scan(&id, &t.list, &t.taken); err != nil {
+			if err := row.Scan(&id, &t.taken); err != nil {
 				return t, err
 			}
 			t.tenant, err = scope.Parse(id)
@@ -132,19 +131,20 @@ func (l *ledger) record(ctx context.Context, run int64, outcomes []outcome) erro
 			if err := enterLists(ctx, tx, lists); err != nil {
 				return err
 			}
-			_, err := tx.Exec(ctx, `with o as (
-				select * from jsonb_to_recordset($1::jsonb) as o(tenant text, state text, list text, last text, applied jsonb, rolled_back jsonb, tries bigint, seconds float8, failure jsonb)
-			), u as (
+			// The planner takes the tenants of a run for one row, as a run is younger than
+			// its statistics, and would compare each with each outcome. Behind CASE it does
+			// not guess; and there is no second join to guess at.
+			_, err := tx.Exec(ctx, `with u as (
 				update tenantry.ledger l set state = o.state, since = now(), worker = null, failure = o.failure,
 					list = case when o.list = '' then l.list else o.list end,
 					last = case when o.list = '' then l.last else o.last end,
 					attempts = case o.state when 'current' then 0 else l.attempts + greatest(o.tries, 1) - 1 end
-				from o where l.tenant = o.tenant and l.run = $2 and l.worker = $3
-				returning l.tenant, l.incarnation
+				from jsonb_to_recordset($1::jsonb) as o(tenant text, state text, list text, last text, applied jsonb, rolled_back jsonb, tries bigint, seconds float8, failure jsonb)
+				where l.tenant = o.tenant and case when l.run = $2 then l.worker = $3 else false end
+				returning l.tenant, l.incarnation, l.state, o.applied, o.rolled_back, o.seconds
 			)
 			insert into tenantry.results as r (run, tenant, incarnation, state, applied, rolled_back, seconds)
-			select $2, o.tenant, u.incarnation, o.state, coalesce(o.applied, '[]'), coalesce(o.rolled_back, '[]'), o.seconds
-			from o join u using (tenant)
+			select $2, tenant, incarnation, state, coalesce(applied, '[]'), coalesce(rolled_back, '[]'), seconds from u
 			on conflict (run, tenant) do update set state = excluded.state, applied = r.applied || excluded.applied,
 				rolled_back = r.rolled_back || excluded.rolled_back, seconds = r.seconds + excluded.seconds, finished_at = now()`,
 				string(text), run, l.worker)

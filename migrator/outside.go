@@ -114,7 +114,7 @@ func (m *Migrator) alone(v visit, f func(*gorm.DB) error) error {
 // placed returns a context under which statements are placed as a migration is: as
 // the administrator, and those of suspended tenants, too.
 func placed(ctx context.Context) context.Context {
-	return driver.WithPreamble(ctx, func(*driver.Target) string { return "" })
+	return driver.WithPreamble(ctx, func(*driver.Target) driver.Preamble { return driver.Preamble{} })
 }
 
 // lockSession waits for the lock without holding a snapshot: CREATE INDEX

@@ -126,7 +126,7 @@ var errRehearsed = errors.New("migrator: rehearsed")
 // rehearse runs migrations of a tenant, rolls them back, and returns what they
 // sent. What follows one that can't run in a transaction can't be known.
 func (m *Migrator) rehearse(ctx context.Context, t scope.Tenant, ids []string) (sent []Statement, err error) {
-	v := m.visitOf(ctx, t, nil, nil)
+	v := m.visitOf(ctx, t, false, nil)
 	v.steps = func([]string) (steps []step, err error) {
 		for i, id := range ids {
 			at := slices.Index(m.migrations.ids(), id)

@@ -110,35 +110,36 @@ func (s *shift) beat(ctx context.Context) {
 
 // serve does a share of the tenants of one server.
 func (s *shift) serve(ctx context.Context, server string) error {
-	var group errgroup.Group
-	defer func() { _ = group.Wait() }() // errors are the tenants'
-	room := make(chan struct{}, s.m.perServerLimit())
-	for {
-		claims, err := s.ledger.claim(ctx, s.run, server, s.appetite())
+	c := newCrew(s, s.m.perServerLimit())
+	defer c.dismiss()
+	claim := func() ([]claimed, error) { return s.ledger.claim(ctx, s.run, server, s.appetite()) }
+	for next := claim; ; {
+		claims, err := next()
 		if err != nil {
 			return err
 		}
-		for i, c := range claims {
-			room <- struct{}{} // of the server first: nothing waits for it with a slot that another server could use
-			if err := s.slots.Acquire(ctx, 1); err != nil {
-				<-room
+		next = claim
+		for i, one := range claims {
+			if i > 0 && i == len(claims)-c.reserve(claims) {
+				next = c.begin(claim)
+			}
+			stopped, err := c.do(ctx, one)
+			if err != nil {
 				return err // given back at the end
 			}
-			if s.stopped() {
-				s.slots.Release(1)
-				<-room
+			if stopped {
 				if err := s.ledger.giveBack(ctx, s.run, claims[i:]); err != nil {
 					return err
 				}
 				break
 			}
-			group.Go(func() error {
-				defer func() { s.slots.Release(1); <-room }()
-				s.migrate(ctx, c)
-				return nil
-			})
 		}
 		if len(claims) > 0 {
+			continue
+		}
+		if busy, err := c.busy(ctx); err != nil {
+			return err
+		} else if busy {
 			continue
 		}
 		if through, err := s.idle(ctx, server); through || err != nil {
@@ -198,11 +199,8 @@ func (s *shift) migrate(ctx context.Context, c claimed) {
 // visit does what is to be done for the tenant, and once more if a lock could not
 // be had.
 func (s *shift) visit(ctx context.Context, c claimed, r *Result) (visited, error) {
-	var applied []string
-	if e := s.fleet[c.tenant]; e != nil && e.list == c.list {
-		applied = e.applied
-	}
-	v := s.m.visitOf(ctx, c.tenant, applied, func(applied []string) ([]step, error) { return s.order.steps(c.tenant, applied) })
+	e := s.fleet[c.tenant]
+	v := s.m.visitOf(ctx, c.tenant, e != nil && len(e.applied) > 0, func(applied []string) ([]step, error) { return s.order.steps(c.tenant, applied) })
 	return s.m.tryHard(v, func(try int, err error) {
 		r.Attempts = try
 		if err != nil {

@@ -2,7 +2,6 @@ package migrator
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -47,10 +46,19 @@ func tableOf(tx *gorm.DB) (trackingTable, error) {
 	return table, err
 }
 
+// idsSQL reads the ids in the table. It is planned anew for each tenant, which
+// takes PostgreSQL longer than to run it: no more than this.
+func (t trackingTable) idsSQL() string { return "select id from " + string(t) }
+
+func sorted(ids []string) []string {
+	slices.Sort(ids)
+	return ids
+}
+
 // applied returns the ids in the table, sorted. It goes past GORM, which would take
 // longer than the statement.
 func (t trackingTable) applied(tx *gorm.DB) (ids []string, err error) {
-	rows, err := tx.Statement.ConnPool.QueryContext(tx.Statement.Context, "select id from "+string(t))
+	rows, err := tx.Statement.ConnPool.QueryContext(tx.Statement.Context, t.idsSQL())
 	if err != nil {
 		return nil, err
 	}
@@ -62,8 +70,7 @@ func (t trackingTable) applied(tx *gorm.DB) (ids []string, err error) {
 		}
 		ids = append(ids, id)
 	}
-	slices.Sort(ids)
-	return ids, rows.Err()
+	return sorted(ids), rows.Err()
 }
 
 // record returns the SQL that writes down steps that were done.
@@ -90,17 +97,6 @@ func (t trackingTable) record(done []step) string {
 func execute(tx *gorm.DB, sql string) error {
 	_, err := tx.Statement.ConnPool.ExecContext(tx.Statement.Context, sql)
 	return err
-}
-
-// holds returns a condition: that the table has exactly the given ids. They are
-// each other's equals as sets; PostgreSQL takes twice as long to sort them.
-func (t trackingTable) holds(ids []string) string {
-	literals := make([]string, len(ids))
-	for i, id := range ids {
-		literals[i] = driver.Literal(id)
-	}
-	return fmt.Sprintf("(select pg_catalog.cardinality(a) = %d and a operator(pg_catalog.<@) array[%s]::text[] from (select array(select id::text from %s) as a) s)",
-		len(ids), strings.Join(literals, ","), string(t))
 }
 
 // after returns what is applied after steps were done, sorted.

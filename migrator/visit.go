@@ -21,10 +21,9 @@ import (
 
 // visit is the work on one tenant, or on the shared tables.
 type visit struct {
-	ctx    context.Context // names the tenant, or the shared scope
-	lock   string          // SQL of the key of its advisory lock
-	known  bool            // its tracking table was seen once
-	expect []string        // what the ledger says is applied, sorted; none if it must be read
+	ctx   context.Context // names the tenant, or the shared scope
+	lock  string          // SQL of the key of its advisory lock
+	known bool            // its tracking table was seen once
 
 	// steps says what is to be done, given what is applied.
 	steps func(applied []string) ([]step, error)
@@ -33,14 +32,13 @@ type visit struct {
 	ready func(context.Context) error
 }
 
-// visitOf returns the visit of a tenant, of which the ledger knows what is applied.
-func (m *Migrator) visitOf(ctx context.Context, t scope.Tenant, applied []string, steps func([]string) ([]step, error)) visit {
+// visitOf returns the visit of a tenant. known is that it has a tracking table.
+func (m *Migrator) visitOf(ctx context.Context, t scope.Tenant, known bool, steps func([]string) ([]step, error)) visit {
 	return visit{
-		ctx:    scope.With(ctx, t),
-		lock:   fmt.Sprintf("pg_catalog.hashtextextended('tenantry/migrator/%s', 0)", t),
-		known:  len(applied) > 0,
-		expect: applied,
-		steps:  steps,
+		ctx:   scope.With(ctx, t),
+		lock:  fmt.Sprintf("pg_catalog.hashtextextended('tenantry/migrator/%s', 0)", t),
+		known: known,
+		steps: steps,
 	}
 }
 
@@ -51,22 +49,14 @@ type visited struct {
 	did     func(step) // is told of each step that is committed
 }
 
-// What BEGIN finds out by expressions that fail, as part of PostgreSQL's message.
-const (
-	busyWords  = "tenantry: another process is at work on the tenant"
-	staleWords = "tenantry: the tenant has other migrations than the ledger says"
-)
+// busyWords is what BEGIN says if it can't have the tenant's lock, as part of
+// PostgreSQL's message.
+const busyWords = "tenantry: another process is at work on the tenant"
 
-// unless returns SQL that fails with the given words if the condition does not
-// hold. PostgreSQL has no function that raises an error.
-func unless(condition, words string) string {
-	return fmt.Sprintf("select (case when %s then '0' else '%s' end)::pg_catalog.int4; ", condition, words)
-}
-
-// found reports whether BEGIN has failed with the given words.
-func found(err error, words string) bool {
+// isBusy reports whether BEGIN could not have the tenant's lock.
+func isBusy(err error) bool {
 	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && pgErr.Code == "22P02" && strings.Contains(pgErr.Message, words)
+	return errors.As(err, &pgErr) && pgErr.Code == "22P02" && strings.Contains(pgErr.Message, busyWords)
 }
 
 // carryOut does all steps of a visit: in one transaction, interrupted only by steps
@@ -103,7 +93,6 @@ func (l *lostCommit) Unwrap() error { return l.err }
 // findOut looks whether a COMMIT without an answer took effect. If it did not, the
 // steps are done once more: nothing of them is left.
 func (m *Migrator) findOut(v visit, lost *lostCommit) (visited, *step, error) {
-	v.expect = nil
 	out, next, err := m.transact(v)
 	if err == nil && len(out.done) == 0 && slices.Equal(out.applied, lost.out.applied) {
 		return lost.out, lost.next, nil
@@ -128,33 +117,30 @@ func (v *visited) add(part visited) {
 func (m *Migrator) transact(v visit) (out visited, next *step, err error) {
 	for try := 1; ; try++ {
 		out, next, err = m.tryTransact(v)
-		switch {
-		case found(err, staleWords):
-			v.expect = nil
-		case !found(err, busyWords):
+		if !isBusy(err) {
 			return out, next, err
-		default:
-			if try == maxTries {
-				m.logger.Warn("migrator: another session holds the lock of a tenant, maybe of a process that hangs", slog.Any("error", err))
-			}
-			if err := wait(v.ctx, pause(min(try, maxTries))); err != nil {
-				return out, nil, err
-			}
+		}
+		if try == maxTries {
+			m.logger.Warn("migrator: another session holds the lock of a tenant, maybe of a process that hangs", slog.Any("error", err))
+		}
+		if err := wait(v.ctx, pause(min(try, maxTries))); err != nil {
+			return out, nil, err
 		}
 	}
 }
 
-// tryTransact needs two round trips besides those of the steps, if the ledger is
-// right: BEGIN, which also looks whether it is, and COMMIT, which also records.
+// tryTransact needs two round trips besides those of the steps: BEGIN, which also
+// reads what is applied, and COMMIT, which also records.
 func (m *Migrator) tryTransact(v visit) (out visited, next *step, err error) {
 	var table trackingTable
-	ctx := driver.WithPreamble(m.limited(v.ctx), func(t *driver.Target) string {
-		if t.Schema == "" {
-			v.expect = nil
-		} else {
+	var before []string
+	ctx := driver.WithPreamble(m.limited(v.ctx), func(t *driver.Target) driver.Preamble {
+		p := v.preamble(t)
+		if t.Schema != "" {
 			table = tableIn(t.Schema)
+			p.Query, p.Rows = table.idsSQL(), func(ids []string) { before = sorted(ids) }
 		}
-		return v.preamble(t)
+		return p
 	})
 	ctx = driver.WithEpilogue(ctx, func() string { return table.record(out.done) })
 	begun, performed := false, false
@@ -172,8 +158,11 @@ func (m *Migrator) tryTransact(v visit) (out visited, next *step, err error) {
 			if table, err = tableOf(tx); err != nil {
 				return err
 			}
+			if before, err = table.applied(tx); err != nil {
+				return err
+			}
 		}
-		out, next, err = m.perform(tx, table, v)
+		out, next, err = m.perform(tx, v, before)
 		performed = err == nil
 		return err
 	}, &sql.TxOptions{Isolation: sql.LevelReadCommitted}) // what is seen after the lock is what the lock protects
@@ -197,13 +186,7 @@ func isLost(err error) bool {
 }
 
 // perform does the steps in tx, up to the first that can't run there.
-func (m *Migrator) perform(tx *gorm.DB, table trackingTable, v visit) (out visited, next *step, err error) {
-	before := v.expect
-	if len(before) == 0 {
-		if before, err = table.applied(tx); err != nil {
-			return out, nil, err
-		}
-	}
+func (m *Migrator) perform(tx *gorm.DB, v visit, before []string) (out visited, next *step, err error) {
 	steps, err := v.steps(before)
 	if err != nil {
 		return out, nil, err
@@ -244,25 +227,21 @@ func (m *Migrator) hurry(tx *gorm.DB) error {
 }
 
 // preamble locks the tenant against other migrators until the end of the
-// transaction, and makes sure that its tracking table says what the ledger says, or
-// that schema and table exist. The lock comes first: two sessions that create one
+// transaction, and makes sure that schema and table exist. The lock comes first: two sessions that create one
 // schema at a time collide in spite of IF NOT EXISTS. A session's lock would leak
 // through a transaction pooler, and one that is waited for holds a snapshot meanwhile.
-func (v visit) preamble(t *driver.Target) string {
-	lock := unless("pg_catalog.pg_try_advisory_xact_lock("+v.lock+")", busyWords) + yielding
-	switch {
-	case len(v.expect) > 0:
-		return lock + unless(tableIn(t.Schema).holds(v.expect), staleWords)
-	case t.Schema != "" && !v.known:
-		return lock + create(t)
+func (v visit) preamble(t *driver.Target) driver.Preamble {
+	p := driver.Preamble{SQL: fmt.Sprintf("select (case when pg_catalog.pg_try_advisory_xact_lock(%s) then '0' else '%s' end)::pg_catalog.int4, %s; ", v.lock, busyWords, yielding)}
+	if t.Schema != "" && !v.known {
+		p.SQL += create(t)
 	}
-	return lock
+	return p
 }
 
 // yielding makes the migration the one that gives way in a deadlock with the
 // application, as it looks for one first: it is tried again, and no request fails. It
 // takes a right that superusers have and others can be granted.
-const yielding = "select case when pg_catalog.has_parameter_privilege('deadlock_timeout', 'set') then pg_catalog.set_config('deadlock_timeout', '50ms', true) end; "
+const yielding = "case when pg_catalog.has_parameter_privilege('deadlock_timeout', 'set') then pg_catalog.set_config('deadlock_timeout', '50ms', true) end"
 
 // limited returns a context whose statements wait and run only so long.
 func (m *Migrator) limited(ctx context.Context) context.Context {

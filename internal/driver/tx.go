@@ -14,24 +14,33 @@ import (
 // preambleKey is the context key of WithPreamble.
 type preambleKey struct{}
 
-// WithPreamble returns a context whose transactions run SQL between BEGIN and
-// the target's settings, in the same round trip. The target's schema need not
-// exist yet: the migrator locks and creates it there. An empty string adds nothing.
-func WithPreamble(ctx context.Context, sql func(*Target) string) context.Context {
-	return context.WithValue(ctx, preambleKey{}, sql)
+// Preamble is what a transaction does before anything else, in the round trip of
+// BEGIN. Its zero value is nothing.
+type Preamble struct {
+	// SQL is statements that run before the target's settings are set. The target's
+	// schema need not exist yet: the migrator locks and creates it there.
+	SQL string
+	// Query runs under the settings. Rows gets the first column of what it returns.
+	Query string
+	Rows  func([]string)
+}
+
+// WithPreamble returns a context whose transactions begin with a preamble.
+func WithPreamble(ctx context.Context, preamble func(*Target) Preamble) context.Context {
+	return context.WithValue(ctx, preambleKey{}, preamble)
 }
 
 // HasPreamble reports whether WithPreamble made ctx.
 func HasPreamble(ctx context.Context) bool {
-	_, ok := ctx.Value(preambleKey{}).(func(*Target) string)
+	_, ok := ctx.Value(preambleKey{}).(func(*Target) Preamble)
 	return ok
 }
 
-func preamble(ctx context.Context, t *Target) string {
-	if sql, ok := ctx.Value(preambleKey{}).(func(*Target) string); ok {
-		return sql(t)
+func preamble(ctx context.Context, t *Target) Preamble {
+	if of, ok := ctx.Value(preambleKey{}).(func(*Target) Preamble); ok {
+		return of(t)
 	}
-	return ""
+	return Preamble{}
 }
 
 // epilogueKey is the context key of WithEpilogue.
@@ -55,7 +64,6 @@ func epilogue(ctx context.Context) string {
 type tx struct {
 	conn *conn
 	ctx  context.Context // BeginTx's: a driver.Tx gets no other
-	tx   pgx.Tx
 }
 
 var _ driver.Tx = (*tx)(nil)
@@ -79,41 +87,61 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 	if c.inTx {
 		return nil, errors.New("tenantry: the connection is in a transaction already")
 	}
-	begin += "; " + preamble(ctx, l.target)
-	t, err := c.begin(ctx, begin)
-	if err != nil {
+	first := preamble(ctx, l.target)
+	first.SQL = begin + "; " + first.SQL
+	if err := c.begin(ctx, first); err != nil {
 		c.connector.Counters.Errors.Add(1)
 		return nil, err
 	}
 	c.inTx = true
 	c.connector.Counters.Transactions.Add(1)
-	return &tx{conn: c, ctx: ctx, tx: t}, nil
+	return &tx{conn: c, ctx: ctx}, nil
 }
 
 // begin begins on a session without anybody's temporary tables, like send.
-func (c *conn) begin(ctx context.Context, begin string) (t pgx.Tx, err error) {
-	err = c.hygienic(ctx, func(h hygiene) error {
-		t, err = c.lease.begin(ctx, begin, h)
-		return err
-	})
+func (c *conn) begin(ctx context.Context, first Preamble) error {
+	err := c.hygienic(ctx, func(h hygiene) error { return c.lease.begin(ctx, first, h) })
 	if err != nil && c.lease != nil {
 		err = c.lease.failed("begin", retryable(err))
 	}
-	return t, err
+	return err
 }
 
-// begin sends BEGIN and the settings. If the settings fail, the transaction
-// that has begun is ended.
-func (l *lease) begin(ctx context.Context, begin string, h hygiene) (pgx.Tx, error) {
-	t, err := l.conn().BeginTx(ctx, pgx.TxOptions{BeginQuery: begin + l.target.script(local, h)})
+// begin sends BEGIN, which is first's, and the settings. If the settings fail, the
+// transaction that has begun is ended.
+func (l *lease) begin(ctx context.Context, first Preamble, h hygiene) (err error) {
+	sql := first.SQL + l.target.script(local, h)
+	if first.Query == "" {
+		_, err = l.conn().Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
+	} else {
+		err = l.beginReading(ctx, sql+first.Query, first.Rows)
+	}
 	if err == nil {
 		l.fresh = false
-		return t, nil
+		return nil
 	}
 	if !l.conn().IsClosed() && !l.idle() {
 		l.detached(ctx, "rollback")
 	}
-	return nil, err
+	return err
+}
+
+// beginReading sends BEGIN and what follows, and gives the first column of the last
+// result to rows. It goes past pgx, which shows only the first result of a text.
+func (l *lease) beginReading(ctx context.Context, sql string, rows func([]string)) error {
+	results := l.conn().PgConn().Exec(ctx, sql)
+	var last []string
+	for results.NextResult() {
+		last = nil
+		for r := results.ResultReader(); r.NextRow(); {
+			last = append(last, string(r.Values()[0]))
+		}
+	}
+	if err := results.Close(); err != nil {
+		return err
+	}
+	rows(last)
+	return nil
 }
 
 // detached runs a clean-up that must happen even if ctx has ended, and destroys
@@ -131,15 +159,24 @@ func (t *tx) Commit() error {
 	t.conn.inTx = false
 	last := epilogue(t.ctx)
 	if last == "" {
-		return t.tx.Commit(t.ctx)
+		return t.end(t.ctx, "commit")
 	}
 	// Cut off, nobody would know whether it took effect: it gets a little longer.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.ctx))
 	defer cancel()
 	defer context.AfterFunc(t.ctx, func() { time.AfterFunc(cleanupTimeout, cancel) })()
-	_, err := t.tx.Conn().Exec(ctx, last+"; commit", pgx.QueryExecModeSimpleProtocol)
-	if err != nil && !t.tx.Conn().IsClosed() && !t.conn.lease.idle() {
-		t.conn.lease.detached(t.ctx, "rollback")
+	return t.end(ctx, last+"; commit")
+}
+
+// end sends the last statements of the transaction.
+func (t *tx) end(ctx context.Context, sql string) error {
+	l := t.conn.lease
+	tag, err := l.conn().Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
+	switch {
+	case err == nil && tag.String() == "ROLLBACK": // PostgreSQL's answer to COMMIT after an error
+		return pgx.ErrTxCommitRollback
+	case err != nil && !l.conn().IsClosed() && !l.idle():
+		l.detached(t.ctx, "rollback")
 	}
 	return err
 }
@@ -150,7 +187,11 @@ func (t *tx) Rollback() error {
 	t.conn.inTx = false
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), cleanupTimeout)
 	defer cancel()
-	return t.tx.Rollback(ctx)
+	_, err := t.conn.lease.conn().Exec(ctx, "rollback")
+	if err != nil {
+		t.conn.lease.destroy()
+	}
+	return err
 }
 
 // beginSQL returns BEGIN with the options of database/sql.
