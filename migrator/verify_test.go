@@ -89,7 +89,10 @@ func TestAMissingTrackingTableSaysWhatToDo(t *testing.T) {
 	if got := ask[string](t, pool, tablesOf, "tenant_acme"); got != "invoices" {
 		t.Errorf("the tables are %q", got)
 	}
-	mustExec(t, pool, "drop table tenant_acme.invoices")
+	mustExec(t, pool, "drop schema tenant_acme cascade")
+	if _, err := m.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "or its whole schema") || !strings.Contains(err.Error(), "Verify") {
+		t.Errorf("got error %v", err)
+	}
 	if found, err := m.Verify(t.Context(), migrator.Selection{}); err != nil || len(found.Mended) != 1 {
 		t.Errorf("got %+v, %v", found, err)
 	}

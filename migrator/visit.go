@@ -166,8 +166,8 @@ func (m *Migrator) tryTransact(v visit) (out visited, next *step, err error) {
 		performed = err == nil
 		return err
 	}, &sql.TxOptions{Isolation: sql.LevelReadCommitted}) // what is seen after the lock is what the lock protects
-	if err != nil && !begun && isCode(err, "42P01") {
-		err = fmt.Errorf("%w: the ledger knows of migrations of the tenant, but its tracking table is gone: restore it from a backup, or call Verify if the tenant is to begin anew", err)
+	if err != nil && !begun && v.known && isCode(err, "42P01", "3F000") {
+		err = fmt.Errorf("%w: the ledger knows of migrations of the tenant, but its tracking table is gone, or its whole schema: restore it from a backup, or call Verify if the tenant is to begin anew", err)
 	}
 	if err != nil && performed && isLost(err) {
 		err = &lostCommit{err: err, out: out, next: next}
