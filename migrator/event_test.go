@@ -1,8 +1,10 @@
 package migrator_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -131,5 +133,26 @@ func TestWaitingForAnotherRunIsTold(t *testing.T) {
 	}
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestAPanicOfTheProgressFunctionIsItsOwn, and no tenant's or migration's: the run goes
+// on, and the log names it.
+func TestAPanicOfTheProgressFunctionIsItsOwn(t *testing.T) {
+	t.Parallel()
+	list := many(t, 3)
+	var log bytes.Buffer
+	m := migrator.New(open(t, pgtest.Database(t), plugin.BySchema()), list, two, migrator.WithShared(migrator.Migrations{text("s1", "create table plans ()")}),
+		migrator.WithProgress(func(e migrator.Event) { panic("of my own, at " + e.Kind) }),
+		migrator.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+	report, err := m.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkApplied(t, report, list, "0001", "0002")
+	for _, w := range []string{"of my own, at applied", "of my own, at done", "WithProgress", "tenant=t02", "event_test.go"} {
+		if !strings.Contains(log.String(), w) {
+			t.Errorf("the log does not have %q: %s", w, log.String())
+		}
 	}
 }

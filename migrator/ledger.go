@@ -92,17 +92,7 @@ func (l *ledger) try(ctx context.Context, f func(*pgx.Conn) error) error {
 // insist is do for what may be done twice: a connection that broke is no reason
 // to give up.
 func (l *ledger) insist(ctx context.Context, f func(*pgx.Conn) error) error {
-	for try := 1; ; try++ {
-		err := l.do(ctx, f)
-		var pgErr *pgconn.PgError
-		refused := errors.As(err, &pgErr) && pgErr.Code[:2] != "57" // 57P01 and its like end a session, not the work
-		if err == nil || refused || try == maxTries {
-			return err
-		}
-		if wait(ctx, pause(try)) != nil {
-			return err
-		}
-	}
+	return insist(ctx, isLost, func() error { return l.do(ctx, f) })
 }
 
 // lockLedger waits until no other process begins or ends a run.

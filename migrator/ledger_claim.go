@@ -16,9 +16,13 @@ type claimed struct {
 }
 
 // claim takes up to n tenants of a server. None may mean that others have them
-// all, that canaries or the shared tables come first, or that the run is over.
-func (l *ledger) claim(ctx context.Context, run int64, server string, n int) (claims []claimed, err error) {
-	err = l.do(ctx, func(c *pgx.Conn) error {
+// all, that canaries or the shared tables come first, or that the run is over. lost is
+// that a connection broke on the way: what was claimed by it, if anything, is not among
+// the claims.
+func (l *ledger) claim(ctx context.Context, run int64, server string, n int) (claims []claimed, lost bool, err error) {
+	tries := 0
+	err = l.insist(ctx, func(c *pgx.Conn) error {
+		tries++
 		rows, err := c.Query(ctx, `with free as materialized (
 			select pg_catalog.pg_try_advisory_xact_lock_shared(`+fleetLock+`) as ok
 		), r as (
@@ -47,7 +51,16 @@ func (l *ledger) claim(ctx context.Context, run int64, server string, n int) (cl
 		})
 		return err
 	})
-	return claims, err
+	return claims, tries > 1, err
+}
+
+// disown leaves all tenants of a server that this process has, as far as the ledger
+// knows, to whoever claims next, as if it had died.
+func (l *ledger) disown(ctx context.Context, run int64, server string) error {
+	return l.insist(ctx, func(c *pgx.Conn) error {
+		_, err := c.Exec(ctx, "update tenantry.ledger set worker = '' where run = $1 and server = $2 and worker = $3 and state = 'running'", run, server, l.worker)
+		return err
+	})
 }
 
 // giveBack gives back what was claimed and not begun.

@@ -2,6 +2,7 @@ package migrator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -65,6 +66,53 @@ func (l *ledger) runs(ctx context.Context, n int) (list []RunInfo, err error) {
 		return err
 	})
 	return list, err
+}
+
+// resultsOf reads what a run has done for each of its tenants. Those that it has not
+// done are the ledger's as long as no later run has them.
+func (l *ledger) resultsOf(ctx context.Context, run int64) (list []Result, err error) {
+	o := order{}
+	err = l.insist(ctx, func(c *pgx.Conn) error {
+		err := c.QueryRow(ctx, "select spec ->> 'kind' from tenantry.runs where id = $1", run).Scan(&o.Kind)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		rows, err := c.Query(ctx, `select tenant,
+				case when x.state in ('current', 'failed') then x.state
+					when l.state = 'running' and exists (select from tenantry.workers w where w.id = l.worker and w.until > now()) then 'running' else 'pending' end,
+				coalesce(x.applied, '[]'), coalesce(x.rolled_back, '[]'), coalesce(x.seconds, 0), case when x.state = 'failed' then l.failure end
+			from (select * from tenantry.results where run = $1) x full join (select * from tenantry.ledger where run = $1) l using (tenant)
+			where x.tenant is not null or l.state in ('pending', 'running')
+			order by tenant collate "C"`, run)
+		if err != nil {
+			return err
+		}
+		list, err = pgx.CollectRows(rows, o.result)
+		return err
+	})
+	if err == nil && o.Kind == "" {
+		err = fmt.Errorf("migrator: there is no run %d", run)
+	}
+	return list, err
+}
+
+// result reads one tenant of a run.
+func (o *order) result(row pgx.CollectableRow) (r Result, err error) {
+	var id string
+	var seconds float64
+	var failure *Failure
+	if err := row.Scan(&id, &r.State, &r.Applied, &r.RolledBack, &seconds, &failure); err != nil {
+		return r, err
+	}
+	r.Duration = time.Duration(seconds * float64(time.Second))
+	r.Tenant, err = scope.Parse(id)
+	if failure != nil {
+		r.Err = describe(o.verb(), r.Tenant, failure)
+	}
+	return r, err
 }
 
 // did reads what a run has applied to the tenants of the fleet: not to those that had

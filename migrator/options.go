@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tenantry/tenantry/internal/driver"
 )
 
 const (
@@ -49,6 +52,7 @@ func newConfig(opts []Option) (config, error) {
 		}
 		errs = append(errs, o(&c))
 	}
+	c.progress = survived(c.progress, c.logger)
 	return c, errors.Join(errs...)
 }
 
@@ -127,14 +131,14 @@ func WithShared(migrations Migrations) Option {
 
 // WithDirect sets the connection string that migrations and the ledger use in
 // place of the *gorm.DB's: past a pooler, where [NoTransaction] needs it, or as
-// another user, who owns the tables. It must lead to the same database. Tenants in
-// other databases are reached as the strategy says. The default is the *gorm.DB's
-// own.
+// another user, who owns the tables. It must lead to the same database, of which each
+// call first makes sure, in three round trips. Tenants in other databases are reached as
+// the strategy says. The default is the *gorm.DB's own.
 func WithDirect(dsn string) Option {
 	return func(c *config) error {
-		cfg, err := pgxpool.ParseConfig(dsn)
-		if err != nil { // its text and its fields may have the password
-			return errors.New("migrator: WithDirect: this is no connection string that pgx can read")
+		cfg, err := driver.ParseConfig(dsn)
+		if err != nil {
+			return fmt.Errorf("migrator: WithDirect: %w", err)
 		}
 		c.direct = cfg
 		return nil
@@ -152,8 +156,8 @@ func WithUnknownMigrations() Option {
 }
 
 // WithProgress sets a function that is told each step of a run. It is called from
-// one goroutine at a time, and holds up the run while it works. The default is
-// none.
+// one goroutine at a time, and holds up the run while it works. If it panics, that is
+// logged, and the run goes on. The default is none.
 func WithProgress(f func(Event)) Option {
 	return func(c *config) error {
 		if f == nil {
@@ -161,6 +165,18 @@ func WithProgress(f func(Event)) Option {
 		}
 		c.progress = f
 		return nil
+	}
+}
+
+// survived returns f so that its panics are no tenant's failure, and end no run.
+func survived(f func(Event), l *slog.Logger) func(Event) {
+	return func(e Event) {
+		defer func() {
+			if p := recover(); p != nil {
+				l.Error("migrator: the function of WithProgress panicked", slog.String("event", string(e.Kind)), slog.Any("tenant", e.Tenant), slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+			}
+		}()
+		f(e)
 	}
 }
 

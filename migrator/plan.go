@@ -28,6 +28,7 @@ type PlanGroup struct {
 	Migrations []string       // in the order in which they would run
 	Tenants    []scope.Tenant // in the order of the list
 	SQL        []Statement    // of the first tenant; only by [Migrator.PlanSQL]
+	Err        error          // why there is no SQL: nil, or the first tenant's *scope.TenantError
 }
 
 // Statement is what a migration sends.
@@ -49,22 +50,36 @@ func (m *Migrator) Plan(ctx context.Context, opts ...RunOption) (p Plan, err err
 // PlanSQL is Plan with the SQL of each group's first tenant: its migrations run in a
 // transaction that is rolled back. They take the same locks as in a run, for as long as
 // they run, and whatever else a migration does but send SQL, it does. The SQL of the
-// shared tables is not shown.
+// shared tables is not shown. A tenant that fails does not stop the others: the error
+// joins those of the groups, and the plan is whole all the same, unless ctx has ended.
 func (m *Migrator) PlanSQL(ctx context.Context, opts ...RunOption) (p Plan, err error) {
 	err = m.open(ctx, func(ctx context.Context, l *ledger) error {
 		p, err = m.plan(ctx, l, opts)
 		if err != nil {
 			return err
 		}
-		for i := range p.Groups {
-			g := &p.Groups[i]
-			if g.SQL, err = m.rehearse(ctx, g.Tenants[0], g.Migrations); err != nil {
-				return describe("plan", g.Tenants[0], err)
-			}
-		}
-		return nil
+		return m.rehearseAll(ctx, p.Groups)
 	})
 	return p, err
+}
+
+// rehearseAll fills in the SQL of each group, or why there is none.
+func (m *Migrator) rehearseAll(ctx context.Context, groups []PlanGroup) error {
+	var errs []error
+	for i := range groups {
+		if ctx.Err() != nil {
+			return errors.Join(append(errs, context.Cause(ctx))...)
+		}
+		g := &groups[i]
+		sent, err := m.rehearse(ctx, g.Tenants[0], g.Migrations)
+		if err != nil {
+			g.Err = describe("plan", g.Tenants[0], err)
+			errs = append(errs, g.Err)
+			continue
+		}
+		g.SQL = sent
+	}
+	return errors.Join(errs...)
 }
 
 func (m *Migrator) plan(ctx context.Context, l *ledger, opts []RunOption) (p Plan, err error) {

@@ -1,6 +1,7 @@
 package migrator_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -126,6 +127,53 @@ func TestPlanSQLWithoutATransaction(t *testing.T) {
 	}
 	if len(p.Groups[0].SQL) != 3 {
 		t.Errorf("got %q", p.Groups[0].SQL)
+	}
+}
+
+// TestPlanSQLShowsTheGroupsThatDoNotFail, and says of the others who failed.
+func TestPlanSQLShowsTheGroupsThatDoNotFail(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.Database(t)
+	db, pool, list := open(t, dsn, plugin.BySchema()), admin(t, dsn), tenants(t, "one", "two", "bare")
+	if _, err := migrator.New(db, list[:2], two).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	mustExec(t, pool, "insert into tenant_one.invoices values (7, 'x'), (8, 'x')")
+	before := dump(t, pool)
+	p, err := migrator.New(db, list, append(slices.Clone(two), text("0003", "create unique index on invoices (title)"))).PlanSQL(t.Context())
+	var tenantErr *scope.TenantError
+	if code(err) != "23505" || !errors.As(err, &tenantErr) || tenantErr.Tenant != list[0] {
+		t.Errorf("got error %v", err)
+	}
+	if len(p.Groups) != 2 {
+		t.Fatalf("got %+v", p)
+	}
+	bad, good := p.Groups[0], p.Groups[1]
+	if code(bad.Err) != "23505" || bad.SQL != nil || !slices.Equal(bad.Tenants, list[:2]) || good.Err != nil {
+		t.Errorf("got %+v", p)
+	}
+	mustShow(t, good.SQL, "0001 create table", "0003 create unique index")
+	if after := dump(t, pool); after != before {
+		t.Errorf("changed\n%s\nto\n%s", before, after)
+	}
+	noLocks(t, pool)
+}
+
+// TestPlanSQLEndsWithItsContext and does not try the other groups.
+func TestPlanSQLEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.Database(t)
+	db, list := open(t, dsn, plugin.BySchema()), tenants(t, "one", "bare")
+	if _, err := migrator.New(db, list[:1], two).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	p, err := migrator.New(db, list, append(slices.Clone(two), &gormigrate.Migration{ID: "0003", Migrate: func(*gorm.DB) error {
+		cancel()
+		return context.Canceled
+	}})).PlanSQL(ctx)
+	if !errors.Is(err, context.Canceled) || len(p.Groups) != 2 || p.Groups[0].Err == nil || p.Groups[1].Err != nil || p.Groups[1].SQL != nil {
+		t.Errorf("got %+v, %v", p, err)
 	}
 }
 

@@ -17,6 +17,17 @@ func pause(try int) time.Duration {
 	return d/2 + rand.N(d) //nolint:gosec // nobody gains by guessing it
 }
 
+// insist calls f, and again after a pause, up to maxTries times in all, while it fails
+// with what is worth another try.
+func insist(ctx context.Context, worth func(error) bool, f func() error) error {
+	for try := 1; ; try++ {
+		err := f()
+		if err == nil || !worth(err) || try == maxTries || wait(ctx, pause(try)) != nil {
+			return err
+		}
+	}
+}
+
 // wait waits for d, or until ctx ends, and returns its error then.
 func wait(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)

@@ -238,3 +238,35 @@ func TestBadTimeoutsAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestConnectionsThatTheServerHasClosedAreReplaced: the pool does not know yet. Nothing
+// of the transaction has run, so it is safe to begin it on another.
+func TestConnectionsThatTheServerHasClosedAreReplaced(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.Database(t)
+	db, pool, list := open(t, dsn, plugin.BySchema()), admin(t, dsn), many(t, 12)
+	if _, err := migrator.New(db, list, two[:1], silent).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ended := ask[int](t, pool, "select count(pg_terminate_backend(pid, 5000))::int from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()")
+	report, err := migrator.New(db, list, two, silent).Run(t.Context())
+	if err != nil || ended == 0 {
+		t.Fatalf("%d connections ended, %v", ended, err)
+	}
+	checkApplied(t, report, list, "0002")
+}
+
+// TestAConnectionThatBreaksLaterIsNotReplaced: the migration has run, and may have done
+// what is not undone with the transaction.
+func TestAConnectionThatBreaksLaterIsNotReplaced(t *testing.T) {
+	t.Parallel()
+	calls := atomic.Int64{}
+	migrations := append(slices.Clone(two), &gormigrate.Migration{ID: "0003", Migrate: func(tx *gorm.DB) error {
+		calls.Add(1)
+		return tx.Exec("select pg_terminate_backend(pg_backend_pid())").Error
+	}})
+	report, err := migrator.New(open(t, pgtest.Database(t), plugin.BySchema()), many(t, 1), migrations, silent).Run(t.Context())
+	if code(err) != "57P01" || calls.Load() != 1 || report.Results[0].State != migrator.Failed {
+		t.Errorf("%d calls, %+v, %v", calls.Load(), report.Results, err)
+	}
+}

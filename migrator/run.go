@@ -108,6 +108,9 @@ func (m *Migrator) open(ctx context.Context, f func(context.Context, *ledger) er
 			return fmt.Errorf("migrator: WithDirect: %w", err)
 		}
 		defer pool.Close()
+		if err := m.checkDirect(ctx, pool); err != nil {
+			return err
+		}
 		ctx = driver.WithBase(ctx, pool)
 		cfg = cfg.Copy()
 	}

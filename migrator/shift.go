@@ -43,10 +43,11 @@ type shift struct {
 	scribe  *scribe
 	board   *board
 
-	mu     sync.Mutex // guards pace, mine and unsure
+	mu     sync.Mutex // guards pace, mine, lost and unsure
 	pace   time.Duration
 	mine   map[scope.Tenant]*Result
-	unsure []string // tenants at which the context ended: COMMIT may have been on its way
+	lost   map[string]bool // servers of which tenants may be claimed that nobody knows of
+	unsure []string        // tenants at which the context ended: COMMIT may have been on its way
 }
 
 func newShift(m *Migrator, l *ledger, o *order, e enlisted) *shift {
@@ -55,6 +56,7 @@ func newShift(m *Migrator, l *ledger, o *order, e enlisted) *shift {
 		fleet: make(map[scope.Tenant]*entry, len(e.tasks)),
 		slots: semaphore.NewWeighted(int64(m.concurrency)),
 		mine:  map[scope.Tenant]*Result{},
+		lost:  map[string]bool{},
 		pace:  ahead,
 	}
 	seen := map[string]bool{}
@@ -112,7 +114,7 @@ func (s *shift) beat(ctx context.Context) {
 func (s *shift) serve(ctx context.Context, server string) error {
 	c := newCrew(s, s.m.perServerLimit())
 	defer c.dismiss()
-	claim := func() ([]claimed, error) { return s.ledger.claim(ctx, s.run, server, s.appetite()) }
+	claim := func() ([]claimed, error) { return s.claim(ctx, server) }
 	for next := claim; ; {
 		claims, err := next()
 		if err != nil {
@@ -151,10 +153,34 @@ func (s *shift) serve(ctx context.Context, server string) error {
 	}
 }
 
-// idle reports, where nothing can be claimed, whether a server is through.
+// claim claims tenants of a server.
+func (s *shift) claim(ctx context.Context, server string) ([]claimed, error) {
+	claims, lost, err := s.ledger.claim(ctx, s.run, server, s.appetite())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lost[server] = s.lost[server] || lost
+	return claims, err
+}
+
+// hasLost reports whether the answer of a claim has got lost. It stays so: the server
+// may see to a claim later than to what comes after it.
+func (s *shift) hasLost(server string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lost[server]
+}
+
+// idle reports, where nothing can be claimed and nothing is at work, whether a server
+// is through. What this process still has there when all results are written is what it
+// does not know of.
 func (s *shift) idle(ctx context.Context, server string) (through bool, err error) {
 	if err := s.scribe.flush(ctx); err != nil {
 		return false, err
+	}
+	if s.hasLost(server) {
+		if err := s.ledger.disown(ctx, s.run, server); err != nil {
+			return false, err
+		}
 	}
 	standing, err := s.ledger.stand(ctx, s.run, server)
 	switch {

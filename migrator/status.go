@@ -2,8 +2,11 @@ package migrator
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
+
+	"github.com/tenantry/tenantry/scope"
 )
 
 // State is where a tenant is, by the ledger.
@@ -92,6 +95,47 @@ func (e *entry) shown(m Migrations) State {
 	return e.state
 }
 
+// SharedStatus is where the shared tables are, see [WithShared]. The zero value is
+// that of a migrator that has no migrations for them.
+type SharedStatus struct {
+	Applied []string // what is applied, in the order of the list
+	Pending []string // what is still to be applied, in order
+	Unknown []string // applied, but not in the list, sorted: a newer program has run
+}
+
+// SharedStatus reads where the shared tables are: from their own tracking table, as
+// the ledger is of tenants only.
+func (m *Migrator) SharedStatus(ctx context.Context) (s SharedStatus, err error) {
+	err = m.open(ctx, func(ctx context.Context, _ *ledger) error {
+		if len(m.shared) == 0 {
+			return nil
+		}
+		applied, err := m.appliedShared(ctx)
+		if err != nil {
+			return err
+		}
+		pending := m.shared.without(applied)
+		s = SharedStatus{Applied: m.shared.without(pending.ids()).ids(), Pending: pending.ids(), Unknown: m.shared.unknown(applied)}
+		return nil
+	})
+	return s, err
+}
+
+// appliedShared returns the ids that the shared tables have, sorted, without any lock.
+func (m *Migrator) appliedShared(ctx context.Context) ([]string, error) {
+	db := m.db.WithContext(scope.Shared(ctx))
+	var schema *string
+	err := db.Raw("select s from pg_catalog.current_schema() s where pg_catalog.to_regclass(pg_catalog.quote_ident(s) || '.migrations') is not null").Scan(&schema).Error
+	var applied []string
+	if err == nil && schema != nil {
+		applied, err = tableIn(*schema).applied(db)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("migrator: the shared tables: %w", err)
+	}
+	return applied, nil
+}
+
 // RunState is how a run is or has ended.
 type RunState string
 
@@ -121,6 +165,19 @@ type RunInfo struct {
 func (m *Migrator) Runs(ctx context.Context, n int) (list []RunInfo, err error) {
 	err = m.open(ctx, func(ctx context.Context, l *ledger) error {
 		list, err = l.runs(ctx, n)
+		return err
+	})
+	return list, err
+}
+
+// RunResults returns what the run has done for each of its tenants, whichever process
+// did it, sorted by id. Of those not done yet the State says whether a process is at
+// work on them. Attempts is 0: the ledger counts them across runs. Err is nil also for
+// a failed tenant that a later run has had since, or that was mended by hand: the ledger
+// keeps only what is still the matter. That there is no such run is an error.
+func (m *Migrator) RunResults(ctx context.Context, run int64) (list []Result, err error) {
+	err = m.open(ctx, func(ctx context.Context, l *ledger) error {
+		list, err = l.resultsOf(ctx, run)
 		return err
 	})
 	return list, err

@@ -3,6 +3,7 @@ package migrator_test
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -144,4 +145,90 @@ func TestAFailureIsReportedToEveryProcess(t *testing.T) {
 			t.Errorf("got error %v", err)
 		}
 	}
+}
+
+// TestRunResultsSayWhatARunHasDone, for its tenants at work and those whose turn never
+// came, too.
+func TestRunResultsSayWhatARunHasDone(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.Database(t)
+	db, list := open(t, dsn, plugin.BySchema()), tenants(t, "a-fine", "b-bad", "c-later")
+	other := migrator.New(open(t, dsn, plugin.BySchema()), list, two)
+	if _, err := other.RunResults(t.Context(), 1); err == nil || !strings.Contains(err.Error(), "there is no run 1") {
+		t.Errorf("got error %v", err)
+	}
+	var during []migrator.Result
+	var duringErr error
+	bad := &gormigrate.Migration{ID: "0002", Migrate: func(tx *gorm.DB) error {
+		if tenant, err := scope.From(tx.Statement.Context); err != nil || tenant != list[1] {
+			return err
+		}
+		during, duringErr = other.RunResults(t.Context(), 1)
+		return tx.Exec("insert into invoices (id) values (7), (7)").Error
+	}, Rollback: func(*gorm.DB) error { return nil }}
+	migrations := []*gormigrate.Migration{two[0], bad}
+	m := migrator.New(db, list, migrations, migrator.WithConcurrency(1))
+	if report, err := m.Run(t.Context(), migrator.StopAfter(1)); code(err) != "23505" || report.Run != 1 {
+		t.Fatalf("got %+v, %v", report, err)
+	}
+	if duringErr != nil || len(during) != 3 || during[1].State != migrator.Running || during[2].State == migrator.Current || during[2].Err != nil {
+		t.Errorf("while it is at work: %+v, %v", during, duringErr)
+	}
+	got, err := other.RunResults(t.Context(), 1)
+	if err != nil || len(got) != 3 {
+		t.Fatalf("got %+v, %v", got, err)
+	}
+	var tenantErr *scope.TenantError
+	var f *migrator.Failure
+	if r := got[0]; r.Tenant != list[0] || r.State != migrator.Current || !slices.Equal(r.Applied, []string{"0001", "0002"}) || len(r.RolledBack) != 0 || r.Duration <= 0 || r.Err != nil {
+		t.Errorf("got %+v", r)
+	}
+	if r := got[1]; r.State != migrator.Failed || len(r.Applied) != 0 || !errors.As(r.Err, &tenantErr) || tenantErr.Tenant != list[1] || !errors.As(r.Err, &f) || f.Code != "23505" || f.Migration != "0002" {
+		t.Errorf("got %+v", r)
+	}
+	if r := got[2]; r.Tenant != list[2] || r.State != migrator.Pending || len(r.Applied) != 0 || r.Duration != 0 || r.Err != nil {
+		t.Errorf("got %+v", r)
+	}
+
+	// A later run takes what was not done, and the error of what failed.
+	if _, err := m.Run(t.Context()); code(err) != "23505" {
+		t.Fatal(err)
+	}
+	got, err = other.RunResults(t.Context(), 1)
+	if err != nil || len(got) != 2 || got[1].State != migrator.Failed || got[1].Err != nil {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if _, err := m.Rollback(t.Context(), "0001", migrator.Only(migrator.Selection{IDs: list[:1]})); err != nil {
+		t.Fatal(err)
+	}
+	got, err = other.RunResults(t.Context(), 3)
+	if err != nil || len(got) != 1 || got[0].State != migrator.Current || !slices.Equal(got[0].RolledBack, []string{"0002"}) || len(got[0].Applied) != 0 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+// TestSharedStatusSaysWhatTheSharedTablesHave.
+func TestSharedStatusSaysWhatTheSharedTablesHave(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.Database(t)
+	db, list := open(t, dsn, plugin.BySchema()), tenants(t, "acme")
+	with := func(shared ...*gormigrate.Migration) *migrator.Migrator {
+		return migrator.New(db, list, two, migrator.WithShared(shared))
+	}
+	plans, prices, offers := text("s2", "create table plans ()"), text("s1", "create table prices ()"), text("s3", "create table offers ()")
+	mustBe := func(m *migrator.Migrator, applied, pending, unknown string) {
+		t.Helper()
+		s, err := m.SharedStatus(t.Context())
+		if got := [3]string{strings.Join(s.Applied, " "), strings.Join(s.Pending, " "), strings.Join(s.Unknown, " ")}; err != nil || got != [3]string{applied, pending, unknown} {
+			t.Errorf("got %+v, %v", s, err)
+		}
+	}
+	mustBe(migrator.New(db, list, two), "", "", "")
+	mustBe(with(plans, prices), "", "s2 s1", "")
+	if _, err := with(plans, prices).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	mustBe(with(plans, prices, offers), "s2 s1", "s3", "")
+	mustBe(with(prices), "s1", "", "s2")
+	mustBe(migrator.New(db, list, two), "", "", "")
 }

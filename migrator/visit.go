@@ -90,6 +90,22 @@ type lostCommit struct {
 func (l *lostCommit) Error() string { return l.err.Error() }
 func (l *lostCommit) Unwrap() error { return l.err }
 
+// unbegun is that a transaction could not begin, and PostgreSQL has not refused it.
+type unbegun struct{ err error }
+
+func (u *unbegun) Error() string { return u.err.Error() }
+func (u *unbegun) Unwrap() error { return u.err }
+
+// isUnbegun reports whether err says that a connection broke before the transaction
+// had begun. The pool does not see at once that a server, or what is in between, has
+// closed what it keeps; and nothing has run. That there is no connection at all, or no
+// place for the tenant, is not meant.
+func isUnbegun(err error) bool {
+	var u *unbegun
+	var failed *scope.TenantError
+	return errors.As(err, &u) && errors.As(u.err, &failed) && failed.Op == "begin"
+}
+
 // findOut looks whether a COMMIT without an answer took effect. If it did not, the
 // steps are done once more: nothing of them is left.
 func (m *Migrator) findOut(v visit, lost *lostCommit) (visited, *step, error) {
@@ -116,7 +132,10 @@ func (v *visited) add(part visited) {
 // transactions: CREATE INDEX CONCURRENTLY waits for all that are in one.
 func (m *Migrator) transact(v visit) (out visited, next *step, err error) {
 	for try := 1; ; try++ {
-		out, next, err = m.tryTransact(v)
+		err = insist(v.ctx, isUnbegun, func() error {
+			out, next, err = m.tryTransact(v)
+			return err
+		})
 		if !isBusy(err) {
 			return out, next, err
 		}
@@ -169,6 +188,9 @@ func (m *Migrator) tryTransact(v visit) (out visited, next *step, err error) {
 	if err != nil && !begun && v.known && isCode(err, "42P01", "3F000") {
 		err = fmt.Errorf("%w: the ledger knows of migrations of the tenant, but its tracking table is gone, or its whole schema: restore it from a backup, or call Verify if the tenant is to begin anew", err)
 	}
+	if err != nil && !begun && isLost(err) {
+		err = &unbegun{err}
+	}
 	if err != nil && performed && isLost(err) {
 		err = &lostCommit{err: err, out: out, next: next}
 	}
@@ -179,7 +201,7 @@ func (m *Migrator) tryTransact(v visit) (out visited, next *step, err error) {
 }
 
 // isLost reports whether err says that a connection broke, and not that PostgreSQL
-// has refused.
+// has refused: 57P01 and its like end a session, not the work.
 func isLost(err error) bool {
 	var pgErr *pgconn.PgError
 	return !errors.As(err, &pgErr) || strings.HasPrefix(pgErr.Code, "57") || strings.HasPrefix(pgErr.Code, "08")

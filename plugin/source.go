@@ -15,6 +15,8 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
+
+	"github.com/tenantry/tenantry/internal/driver"
 )
 
 // source is the pool that GORM has open and the configuration it was opened with.
@@ -79,7 +81,7 @@ func dialectorOf(db *gorm.DB) (*postgres.Dialector, error) {
 // parse reads the connection string, and takes over what the dialector does
 // besides.
 func parse(c *postgres.Config) (*pgxpool.Config, error) {
-	cfg, err := pgxpool.ParseConfig(c.DSN)
+	cfg, err := driver.ParseConfig(c.DSN)
 	if err != nil {
 		return nil, fmt.Errorf("plugin: %w", err)
 	}

@@ -6,6 +6,7 @@ var (
 	errControlInTx     = errors.New("tenantry: the text begins or ends a transaction inside of one, and the tenant's settings would end with it: use Commit, Rollback or SavePoint")
 	errControlInScript = errors.New("tenantry: the script begins or ends transactions, and the tenant's settings would end with the first: leave out BEGIN and COMMIT, and run it in a transaction of db.Transaction")
 	errTaintPooled     = errors.New("tenantry: the text leaves state in the session (SET, RESET, PREPARE, LISTEN, …), and behind a transaction pooler the next tenant would find it: use SET LOCAL in a transaction, or connect directly")
+	errCopy            = errors.New("tenantry: the data of COPY FROM STDIN or TO STDOUT have no way through database/sql: use plugin.WithConn, with pgx's CopyFrom or PgConn().CopyTo")
 	errCodeQueried     = errors.New("tenantry: the code that CALL runs could end the transaction, and go on without a tenant: run it in a transaction of db.Transaction, or by Exec")
 )
 
@@ -17,6 +18,8 @@ func (c *conn) inspect(query string) (traits, error) {
 		return t, errControlInTx
 	case t.control && t.commands > 1:
 		return t, errControlInScript
+	case t.streams:
+		return t, errCopy
 	case t.taints && c.lease.link.pooled():
 		return t, errTaintPooled
 	}

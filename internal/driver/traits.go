@@ -12,6 +12,7 @@ type traits struct {
 	taints   bool // it leaves state in the session, such as SET or PREPARE
 	code     bool // it runs CALL or DO, whose code may end transactions
 	opaque   bool // it runs DO, whose code is text and may do any of this
+	streams  bool // it is a COPY whose data travel on the connection
 }
 
 // traitsOf reads the text as far as needed to know its statements' first words.
@@ -28,6 +29,7 @@ func traitsOf(query string) traits {
 		t.taints = t.taints || c.taints(query)
 		t.code = t.code || c.is(0, "call", "do")
 		t.opaque = t.opaque || c.is(0, "do")
+		t.streams = t.streams || c.is(0, "copy") && streams(query)
 	}
 	return t
 }
@@ -102,6 +104,29 @@ func (c command) taints(query string) bool {
 		return containsFold(query, "hold")
 	}
 	return c.is(0, "reset", "listen", "load")
+}
+
+// streams reports whether the text has a COPY from or to the client. The first FROM or
+// TO outside of brackets names the other side: both words are reserved.
+func streams(query string) bool {
+	copying, depth, previous := false, 0, ";"
+	for token := range tokens(query) {
+		switch {
+		case previous == ";":
+			copying, depth = strings.EqualFold(token, "copy"), 0
+		case token == "(":
+			depth++
+		case token == ")":
+			depth--
+		case copying && depth == 0 && (strings.EqualFold(previous, "from") || strings.EqualFold(previous, "to")):
+			if strings.EqualFold(token, "stdin") || strings.EqualFold(token, "stdout") {
+				return true
+			}
+			copying = false
+		}
+		previous = token
+	}
+	return false
 }
 
 // commands yields the statements of a text, split at the semicolons outside
