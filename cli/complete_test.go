@@ -13,6 +13,8 @@ import (
 func TestTheShellCompletesWhatThereIs(t *testing.T) {
 	t.Parallel()
 	s, ids := three(t)
+	s.migrations = append(first(), noted())
+	s.must(t, "migrate", "up")
 	for _, c := range []struct {
 		args []string
 		want []string
@@ -25,6 +27,8 @@ func TestTheShellCompletesWhatThereIs(t *testing.T) {
 		{[]string{"exec", "--tenant", ids[2][:3]}, ids[2:]},
 		{[]string{"migrate", "up", "--canary-tenant", ids[2][:3]}, ids[2:]},
 		{[]string{"migrate", "drift", "--reference", ids[2][:3]}, ids[2:]},
+		{[]string{"migrate", "runs", ""}, []string{"1"}},
+		{[]string{"migrate", "runs", "1", ""}, nil},
 		{[]string{"tenants", "list", "--server", ""}, []string{"main"}},
 		{[]string{"tenants", "list", "--state", ""}, []string{"provisioning", "active", "suspended", "deleting", "failed"}},
 		{[]string{"migrate", "status", "--state", ""}, []string{"pending", "running", "current", "failed"}},

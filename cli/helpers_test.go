@@ -59,6 +59,7 @@ type service struct {
 	dsn        string
 	keys       string
 	migrations migrator.Migrations // nil: one
+	shared     migrator.Migrations // nil: none
 	logged     counter             // what the migrator has logged
 	opened     atomic.Int32
 	closed     atomic.Int32
@@ -142,6 +143,9 @@ func (s *service) open(ctx context.Context) (*cli.Service, error) {
 				migrations = first()
 			}
 			own := []migrator.Option{migrator.WithLogger(slog.New(slog.NewTextHandler(&s.logged, nil)))}
+			if s.shared != nil {
+				own = append(own, migrator.WithShared(s.shared))
+			}
 			return migrator.New(db, tenants, migrations, append(own, opts...)...)
 		},
 		Close: func() error {

@@ -31,10 +31,10 @@ func (t *tree) plan() *cobra.Command {
 					ask = m.PlanSQL
 				}
 				p, err := ask(cmd.Context(), opts...)
-				if err != nil {
+				v := viewPlan(p)
+				if err != nil && v.failed() == 0 {
 					return err
 				}
-				v := viewPlan(p)
 				if err := r.nobody(v.selected()); err != nil {
 					return err
 				}
@@ -43,6 +43,9 @@ func (t *tree) plan() *cobra.Command {
 				}
 				if err := t.print(cmd, v, v.print); err != nil {
 					return err
+				}
+				if err != nil {
+					return failed("the rehearsal of %s has failed", count(v.failed(), "group"))
 				}
 				if check && len(v.Shared)+len(v.Groups) > 0 {
 					return found("there is something to do")
@@ -77,10 +80,22 @@ func (v planView) selected() int {
 	return n
 }
 
+// failed returns how many groups have failed in the rehearsal.
+func (v planView) failed() int {
+	n := 0
+	for _, g := range v.Groups {
+		if g.Error != "" {
+			n++
+		}
+	}
+	return n
+}
+
 type groupView struct {
 	Migrations []string        `json:"migrations"`
 	Tenants    []scope.Tenant  `json:"tenants"`
 	SQL        []statementView `json:"sql,omitempty"`
+	Error      string          `json:"error,omitempty"` // of the first tenant, in place of its SQL
 }
 
 type statementView struct {
@@ -94,6 +109,9 @@ func viewPlan(p migrator.Plan) planView {
 		group := groupView{Migrations: list(g.Migrations), Tenants: list(g.Tenants)}
 		for _, s := range g.SQL {
 			group.SQL = append(group.SQL, statementView(s))
+		}
+		if g.Err != nil {
+			group.Error = g.Err.Error()
 		}
 		v.Groups = append(v.Groups, group)
 	}
@@ -114,7 +132,11 @@ func (v planView) print(s *sheet) {
 	}
 }
 
+// printSQL prints the SQL, or of which tenant there is none, and why.
 func (g groupView) printSQL(s *sheet) {
+	if g.Error != "" {
+		s.line("  -- %s failed: %s", g.Tenants[0], reason(g.Tenants[0], g.Error))
+	}
 	last := ""
 	for i, statement := range g.SQL {
 		if i == 0 || statement.Migration != last {

@@ -25,13 +25,16 @@ type runView struct {
 	Failed   int               `json:"failed"`
 }
 
-// runs returns the command that lists the last runs.
+// runs returns the command that lists the last runs, or shows one.
 func (t *tree) runs() *cobra.Command {
 	n := defaultRuns
 	cmd := &cobra.Command{
-		Use: "runs", Short: "List the last runs, the newest first",
-		Args: wants(), ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Use: "runs [RUN]", Short: "List the last runs, the newest first, or the tenants of one",
+		Args: wantsAtMost(1), ValidArgsFunction: t.completeOne(runIDs),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return t.showRun(cmd, args[0])
+			}
 			return t.withMigrator(cmd.Context(), func(m *migrator.Migrator) error {
 				runs, err := m.Runs(cmd.Context(), n)
 				if err != nil {

@@ -32,12 +32,17 @@ func (t *tree) status() *cobra.Command {
 				if err := sel.nobody(len(statuses)); err != nil {
 					return err
 				}
+				shared, err := m.SharedStatus(cmd.Context())
+				if err != nil {
+					return err
+				}
 				v := viewStatus(statuses, every)
+				v.Shared = viewShared(shared)
 				if err := t.print(cmd, v, v.print); err != nil {
 					return err
 				}
-				if n := len(statuses) - v.Counts[migrator.Current]; check && n > 0 {
-					return found("%s not current", choose(n == 1, "1 tenant is", strconv.Itoa(n)+" tenants are"))
+				if behind := v.behind(); check && behind != "" {
+					return found("%s not current", behind)
 				}
 				return nil
 			})
@@ -56,8 +61,61 @@ func checkFlag(cmd *cobra.Command, check *bool, when string) {
 
 // statusView is where tenants are, as JSON.
 type statusView struct {
+	Shared  *sharedStatusView      `json:"shared"` // null if there are no migrations for shared tables
 	Counts  map[migrator.State]int `json:"counts"` // of all that are selected
 	Tenants []tenantStatusView     `json:"tenants"`
+}
+
+// total returns how many tenants are selected.
+func (v statusView) total() int {
+	n := 0
+	for _, c := range v.Counts {
+		n += c
+	}
+	return n
+}
+
+// behind says who is not current, with its verb; "" if all are.
+func (v statusView) behind() string {
+	n := v.total() - v.Counts[migrator.Current]
+	switch shared := v.Shared != nil && len(v.Shared.Pending) > 0; {
+	case shared && n > 0:
+		return "the shared tables and " + count(n, "tenant") + " are"
+	case shared:
+		return "the shared tables are"
+	case n > 0:
+		return count(n, "tenant") + choose(n == 1, " is", " are")
+	}
+	return ""
+}
+
+// sharedStatusView is where the shared tables are, as JSON.
+type sharedStatusView struct {
+	Applied []string `json:"applied"`
+	Pending []string `json:"pending"`
+	Unknown []string `json:"unknown"`
+}
+
+// viewShared returns nil if there are no migrations for shared tables.
+func viewShared(s migrator.SharedStatus) *sharedStatusView {
+	if len(s.Applied)+len(s.Pending) == 0 {
+		return nil
+	}
+	return &sharedStatusView{Applied: list(s.Applied), Pending: list(s.Pending), Unknown: list(s.Unknown)}
+}
+
+// print prints a line.
+func (v *sharedStatusView) print(s *sheet) {
+	text := strconv.Itoa(len(v.Applied)) + " applied"
+	for _, part := range []struct {
+		what string
+		ids  []string
+	}{{"last ", v.Applied[max(0, len(v.Applied)-1):]}, {"pending ", v.Pending}, {"unknown ", v.Unknown}} {
+		if len(part.ids) > 0 {
+			text += ", " + part.what + commas(part.ids)
+		}
+	}
+	s.line("shared tables: %s", text)
 }
 
 type tenantStatusView struct {
@@ -101,13 +159,14 @@ func viewTenantStatus(s migrator.Status) tenantStatusView {
 }
 
 func (v statusView) print(s *sheet) {
+	if v.Shared != nil {
+		v.Shared.print(s)
+	}
 	var counts []string
-	total := 0
 	for _, state := range []migrator.State{migrator.Current, migrator.Pending, migrator.Running, migrator.Failed} {
 		counts = append(counts, strconv.Itoa(v.Counts[state])+" "+string(state))
-		total += v.Counts[state]
 	}
-	s.line("%s: %s", count(total, "tenant"), strings.Join(counts, ", "))
+	s.line("%s: %s", count(v.total(), "tenant"), strings.Join(counts, ", "))
 	if len(v.Tenants) == 0 {
 		return
 	}
@@ -140,15 +199,20 @@ func (v tenantStatusView) print(s *sheet, unknown bool) {
 	row := statusRow(unknown, v.Tenant, string(v.State), since, v.Last, strconv.Itoa(len(v.Pending)), commas(v.Unknown),
 		strconv.Itoa(v.Attempts), strconv.FormatInt(v.Run, 10), failure)
 	s.row(row...)
-	if v.Failure == nil {
+	printNotes(s, len(row), v.Failure)
+}
+
+// printNotes prints, below the last of the columns, what else PostgreSQL had to say.
+func printNotes(s *sheet, columns int, f *migrator.Failure) {
+	if f == nil {
 		return
 	}
-	v.note(s, len(row), "DETAIL", v.Failure.Detail)
-	v.note(s, len(row), "HINT", v.Failure.Hint)
+	note(s, columns, "DETAIL", f.Detail)
+	note(s, columns, "HINT", f.Hint)
 }
 
 // note prints a text in the last of the columns.
-func (v tenantStatusView) note(s *sheet, columns int, what, text string) {
+func note(s *sheet, columns int, what, text string) {
 	if text == "" {
 		return
 	}

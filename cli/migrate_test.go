@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -209,6 +210,101 @@ func TestStatusQuotesPostgreSQLBelowTheError(t *testing.T) {
 	s.migrations = first()[:0]
 	s.migrations = append(s.migrations, noted())
 	mustContain(t, s.must(t, "migrate", "status"), "UNKNOWN", "0001_invoices, 0002_unique")
+}
+
+func TestAPlanShowsTheGroupsThatDoNotFail(t *testing.T) {
+	t.Parallel()
+	s, ids := three(t)
+	s.must(t, "migrate", "up")
+	s.migrations = append(first(), failing(""))
+	s.must(t, "migrate", "up", "--tenant", ids[0])
+	s.migrations = append(first(), failing(ids[1]), noted())
+	r := s.run(t, "migrate", "plan", "--sql", "--check")
+	r.mustEnd(t, cli.ExitTenants, "myservice: the rehearsal of 1 group has failed\n")
+	mustContain(t, r.out, "2 tenants: 0002_fails, 0003_notes\n", "  -- "+ids[1]+` failed: migration "0002_fails": ERROR: division by zero`, "1 tenant: 0003_notes\n", "create table notes (id bigint);\n")
+
+	r = s.run(t, "migrate", "plan", "--sql", "-o", "json")
+	r.mustEnd(t, cli.ExitTenants)
+	p := parse[struct {
+		Groups []struct {
+			Error string
+			SQL   []struct{ Migration string }
+		}
+	}](t, r.out)
+	if len(p.Groups) != 2 || !strings.Contains(p.Groups[0].Error, ids[1]) || p.Groups[0].SQL != nil || p.Groups[1].Error != "" || len(p.Groups[1].SQL) != 1 {
+		t.Errorf("got %+v", p)
+	}
+}
+
+func TestRunsShowsTheTenantsOfOne(t *testing.T) {
+	t.Parallel()
+	s, ids := three(t)
+	s.must(t, "migrate", "up")
+	s.run(t, "migrate", "runs", "99").mustEnd(t, cli.ExitError, "there is no run 99")
+	row := parse[shown](t, s.must(t, "tenants", "show", ids[1], "-o", "json"))
+	change(t, s.dsn, `insert into "`+row.Schema+`".invoices values (7), (7)`)
+	s.migrations = append(first(), &gormigrate.Migration{ID: "0002_unique", Migrate: func(tx *gorm.DB) error {
+		return tx.Exec("create unique index invoices_id on invoices (id)").Error
+	}})
+	r := s.run(t, "migrate", "up", "--stop-after", "1", "--concurrency", "1", "-o", "json")
+	r.mustEnd(t, cli.ExitTenants)
+	run := strconv.FormatInt(parse[report](t, r.out).Run, 10)
+
+	out := s.must(t, "migrate", "runs", run)
+	t.Logf("\n%s", out)
+	lines := strings.Split(out, "\n")
+	if len(lines) != 6 || strings.Join(strings.Fields(lines[0]), " ") != "TENANT STATE APPLIED ROLLED BACK TOOK ERROR" {
+		t.Fatalf("got\n%s", out)
+	}
+	mustContain(t, lines[1], ids[0], "current", "0002_unique", "ms")
+	mustContain(t, lines[2], ids[1], "failed", `  migration "0002_unique": ERROR: `)
+	mustContain(t, lines[3], "DETAIL: Key (id)=(7) is duplicated.")
+	mustContain(t, lines[4], ids[2], "pending")
+
+	type done struct {
+		Tenant, State string
+		Applied       []string
+		RolledBack    []string `json:"rolled_back"`
+		DurationMS    *int64   `json:"duration_ms"`
+		Failure       *struct{ Migration, Code string }
+	}
+	got := parse[[]done](t, s.must(t, "migrate", "runs", run, "-o", "json"))
+	if len(got) != 3 || got[0].Tenant != ids[0] || !slices.Equal(got[0].Applied, []string{"0002_unique"}) || got[0].RolledBack == nil || got[0].DurationMS == nil || got[0].Failure != nil ||
+		got[1].State != "failed" || got[1].Failure == nil || got[1].Failure.Code != "23505" || got[1].Failure.Migration != "0002_unique" || got[2].State != "pending" || got[2].Applied == nil {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestStatusShowsTheSharedTables(t *testing.T) {
+	t.Parallel()
+	s, _ := three(t)
+	s.must(t, "migrate", "up")
+	type shared struct {
+		Shared *struct{ Applied, Pending, Unknown []string }
+	}
+	if out := s.must(t, "migrate", "status"); strings.Contains(out, "shared") {
+		t.Errorf("there are none:\n%s", out)
+	}
+	if got := parse[shared](t, s.must(t, "migrate", "status", "-o", "json")); got.Shared != nil {
+		t.Errorf("got %+v", got.Shared)
+	}
+	plans := &gormigrate.Migration{ID: "s1_plans", Migrate: func(tx *gorm.DB) error { return tx.Exec("create table plans (id bigint)").Error }}
+	prices := &gormigrate.Migration{ID: "s2_prices", Migrate: func(tx *gorm.DB) error { return tx.Exec("create table prices (id bigint)").Error }}
+	s.shared = migrator.Migrations{plans}
+	r := s.run(t, "migrate", "status", "--check")
+	r.mustEnd(t, cli.ExitFound, "the shared tables are not current\n")
+	mustContain(t, r.out, "shared tables: 0 applied, pending s1_plans\n3 tenants: 3 current")
+	s.must(t, "migrate", "up")
+	mustContain(t, s.must(t, "migrate", "status", "--check"), "shared tables: 1 applied, last s1_plans\n")
+
+	s.shared, s.migrations = migrator.Migrations{plans, prices}, append(first(), noted())
+	s.run(t, "migrate", "status", "--check").mustEnd(t, cli.ExitFound, "the shared tables and 3 tenants are not current\n")
+	got := parse[shared](t, s.must(t, "migrate", "status", "-o", "json"))
+	if got.Shared == nil || !slices.Equal(got.Shared.Applied, []string{"s1_plans"}) || !slices.Equal(got.Shared.Pending, []string{"s2_prices"}) || got.Shared.Unknown == nil {
+		t.Errorf("got %+v", got.Shared)
+	}
+	s.shared = migrator.Migrations{prices}
+	mustContain(t, s.must(t, "migrate", "status"), "shared tables: 0 applied, pending s2_prices, unknown s1_plans\n")
 }
 
 func TestRollingBackNeedsAConfirmation(t *testing.T) {

@@ -121,7 +121,7 @@ func errorText(t scope.Tenant, err error) string {
 
 // reason is why something failed, in a line that has the tenant already.
 func reason(t scope.Tenant, message string) string {
-	for _, op := range []string{"migrate", "roll back"} {
+	for _, op := range []string{"migrate", "roll back", "plan"} {
 		about := scope.TenantError{Op: op, Tenant: t, Err: errors.New("")}
 		message = strings.TrimPrefix(message, about.Error())
 	}

@@ -98,12 +98,19 @@ func needsCommand(cmd *cobra.Command, args []string) error {
 
 // wants returns a check for arguments of these names, all of them required.
 func wants(names ...string) cobra.PositionalArgs {
-	return func(_ *cobra.Command, args []string) error {
+	return func(cmd *cobra.Command, args []string) error {
 		if len(args) < len(names) {
 			return usage("%s is missing", names[len(args)])
 		}
-		if len(args) > len(names) {
-			return usage("there is an argument too many: %q", args[len(names)])
+		return wantsAtMost(len(names))(cmd, args)
+	}
+}
+
+// wantsAtMost returns a check for up to n arguments, none of them required.
+func wantsAtMost(n int) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) > n {
+			return usage("there is an argument too many: %q", args[n])
 		}
 		return nil
 	}
