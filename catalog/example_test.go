@@ -1,0 +1,112 @@
+package catalog_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
+
+	"github.com/tenantry/tenantry/catalog"
+	"github.com/tenantry/tenantry/ginmw"
+	"github.com/tenantry/tenantry/migrator"
+	"github.com/tenantry/tenantry/plugin"
+	"github.com/tenantry/tenantry/scope"
+)
+
+func ExampleOpen() {
+	start := func(ctx context.Context, dsn string, migrations migrator.Migrations) error {
+		tenants, err := catalog.Open(ctx, dsn, catalog.WithMigrations(migrations), catalog.WithReserved("myservice.com"))
+		if err != nil {
+			return err
+		}
+		defer tenants.Close()
+		db, err := gorm.Open(postgres.Open(dsn), &gorm.Config{})
+		if err != nil {
+			return err
+		}
+		if err := db.Use(plugin.New(tenants.Strategy())); err != nil {
+			return err
+		}
+		if err := tenants.Repair(ctx); err != nil { // what a crash has left
+			return err
+		}
+		if _, err := migrator.New(db, tenants, migrations).Run(ctx); err != nil { // all tenants, wherever they live
+			return err
+		}
+		tenant, err := ginmw.New(tenants, ginmw.First(ginmw.Subdomain("myservice.com"), ginmw.Host()))
+		// …
+		_ = tenant
+		return err
+	}
+	_ = start
+}
+
+func ExampleCatalog_Create() {
+	signUp := func(ctx context.Context, tenants *catalog.Catalog) (string, error) {
+		acme, err := tenants.Create(ctx, catalog.New{
+			ID:    "acme", // for ever
+			Name:  "Acme Corp",
+			Hosts: []string{"acme", "portal.acme.example"}, // the first is the primary one
+			Kind:  catalog.OwnDatabase,                     // or OwnSchema, the default
+		})
+		return acme.Primary().Name, err
+	}
+	_ = signUp
+}
+
+func ExampleCatalog_AddServer() {
+	addServer := func(ctx context.Context, tenants *catalog.Catalog) error {
+		err := tenants.AddServer(ctx, catalog.NewServer{Name: "db2", ConnString: "postgres://…", Capacity: 500})
+		return err
+	}
+	_ = addServer
+}
+
+// A job names its tenant, or goes through all of them.
+func ExampleCatalog_List() {
+	bill := func(*gorm.DB) error { return nil }
+	job := func(ctx context.Context, db *gorm.DB, tenants *catalog.Catalog) error {
+		acme, err := scope.Parse("acme")
+		if err != nil {
+			return err
+		}
+		if err := bill(db.WithContext(scope.With(ctx, acme))); err != nil {
+			return err
+		}
+
+		for t, err := range tenants.List(ctx, catalog.Filter{States: []catalog.State{catalog.Active}}) {
+			if err != nil {
+				return err
+			}
+			if err := bill(db.WithContext(scope.With(ctx, t.ID))); err != nil {
+				return fmt.Errorf("billing %s: %w", t.ID, err)
+			}
+		}
+		return nil
+	}
+	_ = job
+}
+
+// LISTEN needs a session of its own, and statements don't.
+func ExampleOpen_pooler() {
+	start := func(ctx context.Context, migrations migrator.Migrations) error {
+		pooled, direct := os.Getenv("POOLED_URL"), os.Getenv("DIRECT_URL")
+
+		tenants, err := catalog.Open(ctx, direct)
+		if err != nil {
+			return err
+		}
+		db, err := gorm.Open(postgres.Open(pooled), &gorm.Config{})
+		if err != nil {
+			return err
+		}
+		if err := db.Use(plugin.New(tenants.Strategy())); err != nil {
+			return err
+		}
+		_, err = migrator.New(db, tenants, migrations, migrator.WithDirect(direct)).Run(ctx)
+		return err
+	}
+	_ = start
+}
