@@ -34,7 +34,7 @@ Exit codes:
 func New(app App) *cobra.Command {
 	t := &tree{app: app, output: asTable}
 	psql := t.psql()
-	root := group(app.Name, "Administer tenants", t.tenants(), t.migrate(), psql, t.exec())
+	root := group(app.Name, "Administer tenants", t.tenants(), t.migrate(), psql, t.exec(), t.doctor())
 	root.Long = fmt.Sprintf(rootLong, app.Name)
 	silence(root)
 	psql.SetFlagErrorFunc(psqlFlagError)

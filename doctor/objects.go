@@ -1,0 +1,128 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tenantry/tenantry/catalog"
+)
+
+// objects is what may be a tenant's on the server of the base pool.
+type objects struct {
+	identity  string // of the catalog; "" if there is none, or it can't be read
+	schemas   []object
+	databases []object
+	roles     []role
+}
+
+// object is a schema or a database.
+type object struct {
+	Name string
+	Mark string // the comment, by which the catalog knows its own
+	Torn bool   // a drop of it was cut off
+}
+
+// role is a PostgreSQL role, and what it may do.
+type role struct {
+	Name, Mark string
+
+	Superuser, BypassRLS, CreateRole, CreateDB, Replication, Login, Inherit bool
+
+	MemberOf []string
+}
+
+// names of catalogs' marks: see catalog/mark.go.
+func mark(identity, tenant string) string {
+	return fmt.Sprintf("tenantry %s tenant %s", identity, tenant)
+}
+
+// readObjects reads schemas, databases and roles.
+func (e *exam) readObjects(ctx context.Context, c *pgx.Conn) (err error) {
+	if e.here.identity, err = e.identity(ctx, c); err != nil {
+		return err
+	}
+	e.here.schemas, err = structs[object](ctx, c, `select nspname::text, coalesce(pg_catalog.obj_description(oid, 'pg_namespace'), ''), false
+		from pg_catalog.pg_namespace where not pg_catalog.starts_with(nspname::text, 'pg_') and nspname not in ('information_schema', 'tenantry') order by 1`)
+	if err != nil {
+		return err
+	}
+	e.here.databases, err = structs[object](ctx, c, `select datname::text, coalesce(pg_catalog.shobj_description(oid, 'pg_database'), ''), datconnlimit = -2
+		from pg_catalog.pg_database order by 1`)
+	if err != nil {
+		return err
+	}
+	e.here.roles, err = structs[role](ctx, c, `select rolname::text, coalesce(pg_catalog.shobj_description(oid, 'pg_authid'), ''),
+		rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication, rolcanlogin, rolinherit,
+		array(select g.rolname::text from pg_catalog.pg_auth_members m join pg_catalog.pg_roles g on g.oid = m.roleid where m.member = r.oid order by 1)
+		from pg_catalog.pg_roles r order by 1`)
+	return err
+}
+
+// identity returns the catalog's identity, which is in its marks.
+func (e *exam) identity(ctx context.Context, c *pgx.Conn) (string, error) {
+	if e.catalog == nil {
+		return "", nil
+	}
+	readable, err := one[bool](ctx, c, `select exists (select from pg_catalog.pg_class t join pg_catalog.pg_namespace n on n.oid = t.relnamespace
+		where n.nspname = 'tenantry' and t.relname = 'identity'
+		and case when pg_catalog.has_schema_privilege(n.oid, 'usage') then pg_catalog.has_table_privilege(t.oid, 'select') else false end)`)
+	if err != nil || !readable {
+		return "", err
+	}
+	return one[string](ctx, c, "select id from tenantry.identity")
+}
+
+// marked reports whether the catalog has made something.
+func (o objects) marked(text string) bool {
+	return o.identity != "" && strings.HasPrefix(text, mark(o.identity, ""))
+}
+
+// listTenants reads the catalog.
+func (e *exam) listTenants(ctx context.Context) (err error) {
+	if e.catalog != nil {
+		e.tenants, err = allTenants(ctx, e.catalog)
+	}
+	return err
+}
+
+func allTenants(ctx context.Context, c *catalog.Catalog) (all []catalog.Tenant, err error) {
+	for t, err := range c.List(ctx, catalog.Filter{}) {
+		if err != nil {
+			return nil, fmt.Errorf("doctor: %w", err)
+		}
+		all = append(all, t)
+	}
+	return all, nil
+}
+
+// inBase reports whether a tenant has a schema in the base pool's database.
+func (e *exam) inBase(t catalog.Tenant) bool {
+	return t.Kind == catalog.OwnSchema && t.Server == catalog.Main
+}
+
+// tenantSchemas returns the schemas of the base pool's database that are tenants',
+// and the role that each tenant has, if it has one.
+func (e *exam) tenantSchemas() map[string]string {
+	rows := map[string]string{}
+	for _, t := range e.tenants {
+		if e.inBase(t) {
+			rows[t.Schema] = t.Role
+		}
+	}
+	found := map[string]string{}
+	for _, s := range e.here.schemas {
+		role, known := rows[s.Name]
+		if (known || e.looksLikeTenant(s)) && !e.isShared(s.Name) {
+			found[s.Name] = role
+		}
+	}
+	return found
+}
+
+// looksLikeTenant reports whether a schema is a tenant's by its mark or its name.
+func (e *exam) looksLikeTenant(s object) bool {
+	return e.here.marked(s.Mark) || strings.HasPrefix(s.Name, e.prefix)
+}

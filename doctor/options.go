@@ -1,0 +1,82 @@
+package doctor
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/tenantry/tenantry/catalog"
+)
+
+// Option says what [Examine] cannot see for itself.
+type Option func(*config) error
+
+type config struct {
+	catalog   *catalog.Catalog // nil: none
+	processes int
+	budget    int // 0: not given
+	prefix    string
+}
+
+// WithCatalog makes Examine compare the catalog with what is on the server. The
+// catalog stays the caller's, who closes it. The default is none: then there are no
+// rows to compare with, and no tenant has a role of its own.
+func WithCatalog(c *catalog.Catalog) Option {
+	return func(cfg *config) error {
+		if c == nil {
+			return errors.New("doctor: WithCatalog: the catalog is nil: leave the option out")
+		}
+		cfg.catalog = c
+		return nil
+	}
+}
+
+// WithProcesses sets how many processes of the service run at a time: each has its
+// own pools. The default is 1.
+func WithProcesses(n int) Option {
+	return func(cfg *config) error {
+		if n < 1 {
+			return fmt.Errorf("doctor: WithProcesses: %d is less than 1", n)
+		}
+		cfg.processes = n
+		return nil
+	}
+}
+
+// WithBudget sets how many connections one process opens at most to the tenants'
+// databases that are on the server of the base pool: what plugin.WithBudget was
+// given. The default with a catalog is what its tenants can use there under the
+// defaults of plugin.NewPools, and without one it is 0.
+func WithBudget(n int) Option {
+	return func(cfg *config) error {
+		if n < 1 {
+			return fmt.Errorf("doctor: WithBudget: %d is less than 1", n)
+		}
+		cfg.budget = n
+		return nil
+	}
+}
+
+// WithSchemaPrefix sets how the names of tenants' schemas begin where a catalog has
+// not made them. The default is "tenant_", as with plugin.BySchema.
+func WithSchemaPrefix(prefix string) Option {
+	return func(cfg *config) error {
+		if prefix == "" {
+			return errors.New("doctor: WithSchemaPrefix: the prefix is empty, and every schema would be a tenant's")
+		}
+		cfg.prefix = prefix
+		return nil
+	}
+}
+
+func newConfig(opts []Option) (config, error) {
+	c := config{processes: 1, prefix: "tenant_"}
+	var err error
+	for _, o := range opts {
+		if o == nil {
+			err = errors.Join(err, errors.New("doctor: an option is nil: leave it out"))
+			continue
+		}
+		err = errors.Join(err, o(&c))
+	}
+	return c, err
+}
