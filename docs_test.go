@@ -118,3 +118,39 @@ func TestEveryLinkLeadsSomewhere(t *testing.T) {
 		t.Errorf("found %d links only", found)
 	}
 }
+
+// TestThePagesNameWhatThereIs keeps two tables complete: of the doctor's findings, and
+// of the metrics.
+func TestThePagesNameWhatThereIs(t *testing.T) {
+	findings := namesIn(t, `ID: "([a-z-]+)"|lostFinding\("([a-z-]+)"`, "doctor/*.go")
+	if page := namesIn(t, "(?m)^\\| `([a-z-]+)` \\|", "docs/doctor.md"); !slices.Equal(page, findings) {
+		t.Errorf("docs/doctor.md lists %q, the code has %q", page, findings)
+	}
+	families := namesIn(t, `\b(tenantry_[a-z_]+[a-z])`, "docs/grafana.json") // which a test of metrics compares
+	page := read(t, "docs/observability.md")
+	for _, name := range families {
+		_, rest, _ := strings.Cut(strings.TrimPrefix(name, "tenantry_"), "_")
+		if !strings.Contains(page, name) && !strings.Contains(page, "`_"+strings.TrimPrefix(rest, "pool_")) {
+			t.Errorf("docs/observability.md does not list %s", name)
+		}
+	}
+}
+
+// namesIn returns what a pattern finds in files that are no tests, sorted.
+func namesIn(t *testing.T, pattern, glob string) (names []string) {
+	t.Helper()
+	paths, err := filepath.Glob(glob)
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("%s: found %d files, %v", glob, len(paths), err)
+	}
+	for _, path := range paths {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		for _, match := range regexp.MustCompile(pattern).FindAllStringSubmatch(read(t, path), -1) {
+			names = append(names, strings.Join(match[1:], ""))
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}

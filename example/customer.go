@@ -17,6 +17,8 @@ const (
 	planOwn    plan = "own"    // a database of its own
 )
 
+const subdomainRule = "1 to 48 of the letters a to z, digits and '-' are needed, a letter first and no '-' last"
+
 // maxEmail is the length of an address (RFC 5321, section 4.5.3.1.3).
 const maxEmail = 254
 
@@ -35,11 +37,26 @@ func readCustomer(w http.ResponseWriter, r *http.Request) (newCustomer, error) {
 	if err := readJSON(w, r, "a sign-up", &in); err != nil {
 		return in, err
 	}
+	in.trim()
+	return in, in.problems().err()
+}
+
+// readCustomerForm reads what a form has posted.
+func readCustomerForm(w http.ResponseWriter, r *http.Request) (newCustomer, error) {
+	form, err := readForm(w, r)
+	if err != nil {
+		return newCustomer{}, err
+	}
+	in := newCustomer{form.Get("company"), form.Get("contact"), form.Get("email"), form.Get("subdomain"), plan(form.Get("plan"))}
+	in.trim()
+	return in, in.problems().err()
+}
+
+func (in *newCustomer) trim() {
 	for _, text := range []*string{&in.Company, &in.Contact, &in.Email, &in.Subdomain} {
 		*text = strings.TrimSpace(*text)
 	}
 	in.Subdomain = strings.ToLower(in.Subdomain)
-	return in, in.problems().err()
 }
 
 // problems leaves to the catalog which subdomains are reserved or taken.
@@ -48,7 +65,7 @@ func (in *newCustomer) problems() problems {
 	list.add("company", isText(in.Company), textRule, maxText)
 	list.add("contact", isText(in.Contact), textRule, maxText)
 	list.add("email", isEmail(in.Email), "an address such as name@company.example is needed")
-	list.add("subdomain", isSubdomain(in.Subdomain), "1 to 48 of the letters a to z, digits and '-' are needed, a letter first and no '-' last")
+	list.add("subdomain", isSubdomain(in.Subdomain), subdomainRule)
 	list.add("plan", in.Plan == planShared || in.Plan == planOwn, "%q or %q is needed", planShared, planOwn)
 	return list
 }

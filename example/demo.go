@@ -55,6 +55,10 @@ func (d *demo) show(ctx context.Context) error {
 	if err := d.showOther(ctx); err != nil {
 		return err
 	}
+	d.print("\nThe key of one customer opens nothing of another.\n")
+	if err := d.showWrongKey(ctx); err != nil {
+		return err
+	}
 	d.print("\nWho names no customer gets no rows.\n")
 	for _, host := range []string{nobody + "." + domain, domain} {
 		if _, err := d.request(ctx, "GET", host, "/invoices", "", http.StatusNotFound); err != nil {
@@ -87,6 +91,10 @@ func (d *demo) showSignup(ctx context.Context, in newCustomer) error {
 	}
 	by, err := d.backend.signedUpBy(ctx, tenant)
 	if err != nil {
+		return err
+	}
+	host := id.String() + "." + domain
+	if d.keys[host], err = d.backend.issueKey(ctx, id); err != nil {
 		return err
 	}
 	d.print("  %-6s  plan %s, signed up by %s\n", id, tenant.Labels[labelPlan], by.Contact)
@@ -135,6 +143,15 @@ func (d *demo) showOther(ctx context.Context) error {
 	return err
 }
 
+// showWrongKey tries acme's key at globex.
+func (d *demo) showWrongKey(ctx context.Context) error {
+	thief := *d.visitor
+	thief.keys = map[string]string{"globex.localhost": d.keys["acme.localhost"]}
+	other := demo{progress: d.progress, visitor: &thief, backend: d.backend}
+	_, err := other.request(ctx, "GET", "globex.localhost", "/invoices", "", http.StatusUnauthorized)
+	return err
+}
+
 // forget does what code does that forgets to pass the context on.
 func (d *demo) forget() error {
 	var invoices []Invoice
@@ -166,20 +183,23 @@ func (d *demo) request(ctx context.Context, method, host, path, body string, wan
 }
 
 // explain says how to go on.
-func (d *demo) explain() {
+func (d *demo) explain(token string) {
 	if d.onLoopback() {
-		d.print("\nTry it in a browser:\n  %s\n  %s\n  %s\n", d.url(domain, "/"), d.url("acme.localhost", "/"), d.url("globex.localhost", "/"))
+		d.print("\nTry it in a browser:\n  %s\n", d.url(domain, "/"))
+		for _, host := range []string{"acme.localhost", "globex.localhost"} {
+			d.print("  %s\n", loginURL(d.url(host, "/"), d.keys[host]))
+		}
+		d.print("As the operator:\n  %s\n", d.url(domain, "/operator/login?token="+token))
 	}
 	d.print("\nTry it with curl:\n")
 	for _, c := range []struct{ host, path, body string }{
 		{"", "/signup", anotherOne}, // an address names no customer, as the bare domain does
-		{"initech.localhost", "/invoices", oneMore},
-		{"initech.localhost", "/invoices", ""},
+		{"acme.localhost", "/invoices", oneMore},
 		{"acme.localhost", "/invoices", ""},
 	} {
 		header, data := "", ""
 		if c.host != "" {
-			header = "-H 'Host: " + c.host + "' "
+			header = "-H 'Host: " + c.host + "' -H 'Authorization: Bearer " + d.keys[c.host] + "' "
 		}
 		if c.body != "" {
 			data = " -d '" + c.body + "'"

@@ -1,99 +1,174 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"strconv"
 
+	"github.com/alexedwards/scs/v2"
 	"github.com/gin-gonic/gin"
 	"gorm.io/gorm"
 
-	"github.com/tenantry/tenantry/httpmw"
 	"github.com/tenantry/tenantry/scope"
 )
 
 // service answers requests. Nothing in it knows where a tenant's rows are: the
 // request's context carries the tenant, and db finds the place.
-type service struct{ db *gorm.DB }
+type service struct {
+	db       *gorm.DB
+	sessions *scs.SessionManager
+	pages    pages
+}
 
 // tenantDB returns db for the tenant of the request.
 func (s *service) tenantDB(c *gin.Context) *gorm.DB { return s.db.WithContext(c.Request.Context()) }
 
-// overview is a page for people.
-func (s *service) overview(c *gin.Context) {
-	tenant, err := scope.From(c.Request.Context())
+// tenantOf returns the id of the request's tenant. The middleware has put it there.
+func tenantOf(c *gin.Context) string {
+	t, err := scope.From(c.Request.Context())
 	if err != nil {
-		fail(c, err)
+		return ""
+	}
+	return t.String()
+}
+
+// show answers with a page of the tenant's.
+func (s *service) show(c *gin.Context, status int, name, title string, data any) {
+	s.pages.render(c, status, name, page{Title: title, Tenant: tenantOf(c), Data: data})
+}
+
+func (s *service) fail(c *gin.Context, err error) { s.pages.fail(c, tenantOf(c), err) }
+
+// overview is the first page, for programs in a line.
+func (s *service) overview(c *gin.Context) {
+	if wantsPage(c) {
+		s.list(c)
 		return
 	}
 	total, err := summarize(s.tenantDB(c))
 	if err != nil {
-		fail(c, err)
+		s.fail(c, err)
 		return
 	}
-	c.String(http.StatusOK, "%s: %d invoices, %s in all\n\nGET /invoices shows them.\n", tenant, total.Invoices, total.Total)
+	c.String(http.StatusOK, "%s: %d invoices, %s in all\n\nGET /invoices shows them.\n", tenantOf(c), total.Invoices, total.Total)
+}
+
+// invoicesPage is what the list shows.
+type invoicesPage struct {
+	Invoices []Invoice
+	Sum      summary
+	Form     invoiceForm
 }
 
 func (s *service) list(c *gin.Context) {
-	var invoices []Invoice
-	if err := load(s.tenantDB(c)).Order("id desc").Limit(newest).Find(&invoices).Error; err != nil {
-		fail(c, err)
+	if wantsPage(c) {
+		s.showList(c, http.StatusOK, typed{}, nil)
+		return
+	}
+	invoices, err := latest(s.tenantDB(c))
+	if err != nil {
+		s.fail(c, err)
 		return
 	}
 	c.IndentedJSON(http.StatusOK, invoices)
 }
 
+// showList shows the list, and the form below with what was typed.
+func (s *service) showList(c *gin.Context, status int, t typed, wrong problems) {
+	invoices, err := latest(s.tenantDB(c))
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	sum, err := summarize(s.tenantDB(c))
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	s.show(c, status, "invoices", "Invoices", invoicesPage{invoices, sum, newInvoiceForm("/invoices", "Add", t, wrong)})
+}
+
 func (s *service) get(c *gin.Context) {
+	invoice, err := s.invoice(c)
+	switch {
+	case err != nil:
+		s.fail(c, err)
+	case wantsPage(c):
+		s.showInvoice(c, http.StatusOK, invoice.ID, typedOf(invoice), nil)
+	default:
+		c.IndentedJSON(http.StatusOK, invoice)
+	}
+}
+
+// invoice loads the one that the path names.
+func (s *service) invoice(c *gin.Context) (invoice Invoice, err error) {
 	id, err := strconv.ParseInt(c.Param("id"), 10, 64)
 	if err != nil {
-		fail(c, gorm.ErrRecordNotFound)
-		return
+		return invoice, gorm.ErrRecordNotFound
 	}
-	var invoice Invoice
-	if err := load(s.tenantDB(c)).First(&invoice, id).Error; err != nil {
-		fail(c, err)
-		return
-	}
-	c.IndentedJSON(http.StatusOK, invoice)
+	return invoice, load(s.tenantDB(c)).First(&invoice, id).Error
 }
 
+func (s *service) showInvoice(c *gin.Context, status int, id int64, t typed, wrong problems) {
+	s.show(c, status, "invoice", fmt.Sprintf("Invoice %d", id), newInvoiceForm(fmt.Sprintf("/invoices/%d", id), "Save", t, wrong))
+}
+
+// create adds an invoice.
 func (s *service) create(c *gin.Context) {
-	in, err := readInvoice(c.Writer, c.Request)
-	if err != nil {
-		fail(c, err)
-		return
-	}
+	t, in, err := read(c)
 	var invoice Invoice
-	err = s.tenantDB(c).Transaction(func(tx *gorm.DB) error {
-		invoice, err = create(tx, in)
-		return err
-	})
-	if err != nil {
-		fail(c, err)
-		return
+	if err == nil {
+		err = s.tenantDB(c).Transaction(func(tx *gorm.DB) error {
+			invoice, err = create(tx, in)
+			return err
+		})
 	}
-	c.Header("Location", fmt.Sprintf("/invoices/%d", invoice.ID))
-	c.IndentedJSON(http.StatusCreated, invoice)
+	wrong := problemsOf(err)
+	switch {
+	case wrong != nil && isForm(c.Request):
+		s.showList(c, http.StatusUnprocessableEntity, t, wrong)
+	case err != nil:
+		s.fail(c, err)
+	case isForm(c.Request):
+		c.Redirect(http.StatusSeeOther, "/")
+	default:
+		c.Header("Location", fmt.Sprintf("/invoices/%d", invoice.ID))
+		c.IndentedJSON(http.StatusCreated, invoice)
+	}
 }
 
-// fail answers with what the client may know of err, and logs the rest.
-func fail(c *gin.Context, err error) {
-	status, text := http.StatusInternalServerError, "internal error"
-	var wrong *requestError
-	switch {
-	case errors.As(err, &wrong):
-		status, text = wrong.status, wrong.text
-	case errors.Is(err, gorm.ErrRecordNotFound):
-		status, text = http.StatusNotFound, "no such invoice"
-	case errors.Is(err, httpmw.ErrSuspended):
-		status, text = http.StatusForbidden, "this customer is suspended: the invoices are kept, and are back when the customer is"
-	case errors.Is(err, context.Canceled):
-		text = "canceled" // the client is gone
-	default:
-		slog.ErrorContext(c.Request.Context(), "request failed", "method", c.Request.Method, "host", c.Request.Host, "path", c.Request.URL.Path, "error", err)
+// update changes an invoice.
+func (s *service) update(c *gin.Context) {
+	invoice, err := s.invoice(c)
+	if err != nil {
+		s.fail(c, err)
+		return
 	}
-	c.AbortWithStatusJSON(status, gin.H{"error": text})
+	t, in, err := read(c)
+	if err == nil {
+		err = s.tenantDB(c).Transaction(func(tx *gorm.DB) error {
+			invoice, err = change(tx, invoice, in)
+			return err
+		})
+	}
+	wrong := problemsOf(err)
+	switch {
+	case wrong != nil && isForm(c.Request):
+		s.showInvoice(c, http.StatusUnprocessableEntity, invoice.ID, t, wrong)
+	case err != nil:
+		s.fail(c, err)
+	case isForm(c.Request):
+		c.Redirect(http.StatusSeeOther, "/")
+	default:
+		c.IndentedJSON(http.StatusOK, invoice)
+	}
+}
+
+// read reads an invoice from a form, with what was typed, or from JSON.
+func read(c *gin.Context) (t typed, in newInvoice, err error) {
+	if isForm(c.Request) {
+		return readInvoiceForm(c.Writer, c.Request)
+	}
+	in, err = readInvoice(c.Writer, c.Request)
+	return t, in, err
 }

@@ -21,8 +21,9 @@ const textRule = "1 to %d printable characters are needed"
 
 // requestError is why a request is refused. The client may read the text.
 type requestError struct {
-	status int
-	text   string
+	status   int
+	text     string
+	problems problems // if it is about fields
 }
 
 func (e *requestError) Error() string { return e.text }
@@ -56,31 +57,51 @@ func atEnd(decoder *json.Decoder) error {
 func unreadable(err error, what string) error {
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
-		return &requestError{http.StatusRequestEntityTooLarge, fmt.Sprintf("the body has more than %d bytes", maxBody)}
+		return &requestError{status: http.StatusRequestEntityTooLarge, text: fmt.Sprintf("the body has more than %d bytes", maxBody)}
 	}
 	text := strings.TrimPrefix(err.Error(), "json: ")
 	var kind *json.UnmarshalTypeError
 	if errors.As(err, &kind) {
 		text = strings.TrimSpace(fmt.Sprintf("%s does not fit %s", kind.Value, kind.Field))
 	}
-	return &requestError{http.StatusBadRequest, "the body is not the JSON of " + what + ": " + text}
+	return &requestError{status: http.StatusBadRequest, text: "the body is not the JSON of " + what + ": " + text}
 }
 
-// problems are what is wrong with the values of a request, field by field.
-type problems []string
+// problem is what is wrong with a field.
+type problem struct{ field, text string }
 
-// add adds the rule that a field breaks, unless all is well with it.
+// problems are those of a request, in the order of its fields.
+type problems []problem
+
 func (p *problems) add(field string, ok bool, rule string, args ...any) {
 	if !ok {
-		*p = append(*p, field+": "+fmt.Sprintf(rule, args...))
+		*p = append(*p, problem{field, fmt.Sprintf(rule, args...)})
 	}
+}
+
+// of returns what is wrong with a field, "" if nothing is.
+func (p problems) of(field string) string {
+	for _, one := range p {
+		if one.field == field {
+			return one.text
+		}
+	}
+	return ""
 }
 
 func (p problems) err() error {
 	if len(p) == 0 {
 		return nil
 	}
-	return &requestError{http.StatusUnprocessableEntity, strings.Join(p, "; ")}
+	return p.as(http.StatusUnprocessableEntity)
+}
+
+func (p problems) as(status int) *requestError {
+	texts := make([]string, len(p))
+	for i, one := range p {
+		texts[i] = one.field + ": " + one.text
+	}
+	return &requestError{status, strings.Join(texts, "; "), p}
 }
 
 // isText also keeps out NUL, which PostgreSQL refuses.

@@ -16,6 +16,8 @@ func migrations() migrator.Migrations {
 		{ID: "0001_companies", Migrate: createCompanies},
 		{ID: "0002_invoices", Migrate: createInvoices},
 		{ID: "0003_line_quantity", Migrate: addQuantity},
+		{ID: "0004_access", Migrate: createAccess},
+		{ID: "0005_invoice_note", Migrate: addNote, Rollback: dropNote},
 	}
 }
 
@@ -65,4 +67,26 @@ func createInvoices(tx *gorm.DB) error {
 
 func addQuantity(tx *gorm.DB) error {
 	return tx.Exec("ALTER TABLE lines ADD COLUMN quantity bigint NOT NULL DEFAULT 1 CHECK (quantity > 0)").Error
+}
+
+// addNote makes room for what the next release will show: this one can do with it and
+// without it, so it can be rolled out, and back, while customers are served.
+func addNote(tx *gorm.DB) error {
+	return tx.Exec("ALTER TABLE invoices ADD COLUMN note text NOT NULL DEFAULT ''").Error
+}
+
+func dropNote(tx *gorm.DB) error { return tx.Exec("ALTER TABLE invoices DROP COLUMN note").Error }
+
+// createAccess makes the tables of who may come in: each customer's own.
+func createAccess(tx *gorm.DB) error {
+	type accessKey struct {
+		Hash      []byte    `gorm:"primaryKey"`
+		CreatedAt time.Time `gorm:"not null"`
+	}
+	type session struct {
+		Token  string    `gorm:"primaryKey"`
+		Data   []byte    `gorm:"not null"`
+		Expiry time.Time `gorm:"not null;index"`
+	}
+	return tx.AutoMigrate(&accessKey{}, &session{})
 }

@@ -3,11 +3,13 @@ package main_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,7 +21,8 @@ import (
 // program is the example while it serves.
 type program struct {
 	addr   string
-	output string // up to the moment where it only serves
+	output string   // up to the moment where it only serves
+	keys   sync.Map // of access, by host
 	cancel context.CancelFunc
 	ended  chan error
 }
@@ -54,6 +57,10 @@ func (p *program) read(t *testing.T, reader io.Reader) {
 		if _, addr, ok := strings.Cut(lines.Text(), "serving on http://"); ok {
 			p.addr = addr
 		}
+		if site, key, ok := strings.Cut(strings.TrimSpace(lines.Text()), "/login?key="); ok {
+			host, _, _ := strings.Cut(strings.TrimPrefix(site, "http://"), ":")
+			p.keys.Store(host, key)
+		}
 		if strings.Contains(lines.Text(), "Ctrl-C") {
 			return
 		}
@@ -82,6 +89,9 @@ func (p *program) ask(t *testing.T, method, host, path, body string) (status int
 		return 0, ""
 	}
 	r.Host = host
+	if key, ok := p.keys.Load(host); ok {
+		r.Header.Set("Authorization", "Bearer "+key.(string))
+	}
 	response, err := http.DefaultClient.Do(r)
 	if err != nil {
 		t.Error(err)
@@ -92,7 +102,17 @@ func (p *program) ask(t *testing.T, method, host, path, body string) (status int
 	if err != nil {
 		t.Error(err)
 	}
+	p.remember(response.Header.Get("Location"), content)
 	return response.StatusCode, string(content)
+}
+
+// remember keeps the key that the answer to a sign-up has.
+func (p *program) remember(site string, content []byte) {
+	var created struct{ Key string }
+	if json.Unmarshal(content, &created) == nil && created.Key != "" {
+		host, _, _ := strings.Cut(strings.TrimPrefix(site, "http://"), ":")
+		p.keys.Store(strings.TrimSuffix(host, "/"), created.Key)
+	}
 }
 
 // runOnce runs the program to its end.

@@ -13,29 +13,71 @@ import (
 // domain is the service's own: each customer is on a subdomain of it.
 const domain = "localhost"
 
-// newRouter returns the whole service: the site on the bare domain, and the
-// invoices of each customer on its subdomain or on a domain of its own.
-func newRouter(b *backend) (http.Handler, error) {
+// router is the whole service: the site on the bare domain, and the invoices of each
+// customer on its subdomain or on a domain of its own.
+type router struct {
+	http.Handler
+	site     *site
+	operator *operator
+	health   *health
+}
+
+func newRouter(b *backend) (*router, error) {
+	p, err := newPages()
+	if err != nil {
+		return nil, err
+	}
 	names := httpmw.First(httpmw.Subdomain(domain), httpmw.Host())
-	tenant, err := ginmw.New(b.tenants, ginmw.Resolver(names), ginmw.WithAnswer(answerRefused))
+	tenant, err := ginmw.New(b.tenants, ginmw.Resolver(names), ginmw.WithAnswer(p.answerRefused))
 	if err != nil {
 		return nil, err
 	}
 	gin.SetMode(gin.ReleaseMode) // else gin prints every route
+	site, operator := &site{backend: b, pages: p}, newOperator(b, p)
+	health, err := newHealth(b, operator.isToken)
+	if err != nil {
+		return nil, err
+	}
+	public, invoices := newEngine(p), newEngine(p, tenant)
+	site.routes(public)
+	operator.routes(public)
+	health.routes(public)
+	s := &service{db: b.db, sessions: newSessions(b.db), pages: p}
+	s.routes(invoices)
+	if err := errors.Join(public.SetTrustedProxies(nil), invoices.SetTrustedProxies(nil)); err != nil {
+		return nil, err
+	}
+	return &router{secured(byHost(names, public, invoices)), site, operator, health}, nil
+}
 
-	site := &site{b}
-	public := newEngine()
-	public.GET("/", site.welcome)
-	public.POST("/signup", site.create)
+// stop ends what lasts: rollouts and their streams of events.
+func (r *router) stop() { r.operator.rollout.stop() }
 
-	s := &service{db: b.db}
-	invoices := newEngine(tenant)
-	invoices.GET("/", s.overview)
-	invoices.GET("/invoices", s.list)
-	invoices.POST("/invoices", s.create)
-	invoices.GET("/invoices/:id", s.get)
+// wait waits for what requests have begun and left behind. The database is needed until then.
+func (r *router) wait() error {
+	r.stop()
+	r.operator.rollout.wait()
+	r.site.signups.wait()
+	return r.health.collector.Close()
+}
 
-	return byHost(names, public, invoices), errors.Join(public.SetTrustedProxies(nil), invoices.SetTrustedProxies(nil))
+func (s *site) routes(r gin.IRouter) {
+	r.GET("/", s.welcome)
+	r.POST("/signup", s.create)
+	r.GET("/signup/available", s.available)
+	r.GET("/signup/:id", s.progress)
+}
+
+func (s *service) routes(r gin.IRouter) {
+	r.GET("/login", s.loginPage)
+	r.POST("/login", s.login)
+	r.POST("/logout", s.logout)
+	own := r.Group("/", s.mustSignIn)
+	own.GET("/", s.overview)
+	own.GET("/invoices", s.list)
+	own.POST("/invoices", s.create)
+	own.GET("/invoices/:id", s.get)
+	own.POST("/invoices/:id", s.update)
 }
 
 // byHost hands requests that name no customer to public, and all others to
@@ -52,25 +94,13 @@ func byHost(names httpmw.Resolver, public, invoices http.Handler) http.Handler {
 	})
 }
 
-func newEngine(middleware ...gin.HandlerFunc) *gin.Engine {
+func newEngine(p pages, middleware ...gin.HandlerFunc) *gin.Engine {
 	r := gin.New()
 	r.HandleMethodNotAllowed = true
 	r.Use(gin.Recovery())
+	serveFiles(r)
 	r.Use(middleware...)
-	r.NoRoute(refuse(http.StatusNotFound, "no such page"))
-	r.NoMethod(refuse(http.StatusMethodNotAllowed, "method not allowed"))
+	r.NoRoute(func(c *gin.Context) { p.notFound(c, tenantOf(c)) })
+	r.NoMethod(func(c *gin.Context) { p.refuse(c, tenantOf(c), http.StatusMethodNotAllowed, "method not allowed") })
 	return r
-}
-
-func refuse(status int, text string) gin.HandlerFunc {
-	return func(c *gin.Context) { c.JSON(status, gin.H{"error": text}) }
-}
-
-// answerRefused answers requests that the middleware lets not pass.
-func answerRefused(c *gin.Context, status int, err error) {
-	if errors.Is(err, httpmw.ErrSuspended) {
-		fail(c, err)
-		return
-	}
-	httpmw.Answer(c.Writer, c.Request, status, err)
 }

@@ -58,7 +58,7 @@ func (s *settings) listenAndServe(ctx context.Context, keys catalog.Keys, p *pro
 }
 
 // serveFrom serves from b, and shows what it does.
-func (s *settings) serveFrom(ctx context.Context, b *backend, l net.Listener, p *progress) error {
+func (s *settings) serveFrom(ctx context.Context, b *backend, l net.Listener, p *progress) (err error) {
 	if err := b.prepare(ctx, p); err != nil {
 		return err
 	}
@@ -66,14 +66,16 @@ func (s *settings) serveFrom(ctx context.Context, b *backend, l net.Listener, p 
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, router.wait()) }()
 	return serve(ctx, l, router, func(ctx context.Context) error {
 		d := &demo{progress: p, visitor: visit(l.Addr()), backend: b}
 		defer d.close()
+		defer router.stop() // before the server waits for its requests
 		p.say("serving on http://%s", d.addr)
 		if err := d.show(ctx); err != nil || s.exit {
 			return err
 		}
-		d.explain()
+		d.explain(router.operator.token)
 		<-ctx.Done()
 		p.say("stopping")
 		return nil

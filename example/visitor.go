@@ -15,11 +15,12 @@ import (
 type visitor struct {
 	addr   string // of the server
 	client *http.Client
+	keys   map[string]string // of access, by host
 }
 
 // visit returns a visitor of the server that listens on addr.
 func visit(addr net.Addr) *visitor {
-	v := &visitor{addr: reachable(addr)}
+	v := &visitor{addr: reachable(addr), keys: map[string]string{}}
 	v.client = &http.Client{
 		Timeout:   30 * time.Second,                     // for a sign-up
 		Transport: &http.Transport{DialContext: v.dial}, // and no proxy
@@ -59,6 +60,9 @@ func (v *visitor) send(ctx context.Context, method, host, path, body string) (an
 	r, err := http.NewRequestWithContext(ctx, method, v.url(host, path), strings.NewReader(body))
 	if err != nil {
 		return answer{}, err
+	}
+	if key := v.keys[host]; key != "" {
+		r.Header.Set("Authorization", "Bearer "+key)
 	}
 	response, err := v.client.Do(r)
 	if err != nil {

@@ -51,10 +51,15 @@ func TestOutsideOfATransactionTwoProcessesDoNotBlockEachOther(t *testing.T) {
 	migrations := append(slices.Clone(two), migrator.NoTransaction(counted), text("0004", "alter table invoices add column cents bigint"))
 	var applied, tries atomic.Int64
 	var wg sync.WaitGroup
+	retries := migrator.WithProgress(func(e migrator.Event) {
+		if e.Kind == migrator.EventRetrying {
+			t.Logf("%s is tried again: %v", e.Tenant, e.Err)
+		}
+	})
 	for range 2 {
 		db := open(t, dsn, plugin.BySchema())
 		wg.Go(func() {
-			report, err := migrator.New(db, list, migrations).Run(t.Context())
+			report, err := migrator.New(db, list, migrations, retries).Run(t.Context())
 			if err != nil {
 				t.Error(err)
 			}

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+	"github.com/alexedwards/scs/v2/memstore"
+	"github.com/gin-gonic/gin"
+
+	"github.com/tenantry/tenantry/catalog"
+	"github.com/tenantry/tenantry/migrator"
+	"github.com/tenantry/tenantry/scope"
+)
+
+// operator runs the service: sees all customers, suspends and resumes them, and rolls
+// migrations out. Its pages are on the bare domain only.
+type operator struct {
+	*backend
+	pages    pages
+	token    string // lets in whoever has it, until the process ends
+	sessions *scs.SessionManager
+	rollout  *rollout
+}
+
+// isOperator marks a session.
+const isOperator = "operator"
+
+func newOperator(b *backend, p pages) *operator {
+	m := newSessionManager(memstore.NewWithCleanupInterval(0)) // a few sessions, which end with the process
+	m.Cookie.Name, m.Cookie.Path, m.Cookie.SameSite = "operator", "/operator", http.SameSiteStrictMode
+	return &operator{backend: b, pages: p, token: rand.Text(), sessions: m, rollout: newRollout(b)}
+}
+
+func (o *operator) routes(r gin.IRouter) {
+	r.GET("/operator/login", o.loginPage)
+	r.POST("/operator/login", o.login)
+	r.POST("/operator/logout", o.logout)
+	own := r.Group("/operator", o.mustSignIn)
+	own.GET("", o.overview)
+	own.POST("/tenants/:id/suspend", o.change(o.tenants.Suspend))
+	own.POST("/tenants/:id/resume", o.change(o.tenants.Resume))
+	own.POST("/migrate", o.begin("migrate", o.rollout.up))
+	own.POST("/rollback", o.begin("roll back", o.rollout.down))
+	own.GET("/events", o.events)
+}
+
+func (o *operator) show(c *gin.Context, status int, name, title string, data any) {
+	o.pages.render(c, status, name, page{Title: title, Data: data})
+}
+
+func (o *operator) fail(c *gin.Context, err error) { o.pages.fail(c, "", err) }
+
+func (o *operator) mustSignIn(c *gin.Context) {
+	ok, err := loadSession(c, o.sessions, isOperator)
+	switch {
+	case err != nil:
+		o.fail(c, err)
+	case !ok && wantsPage(c):
+		c.Redirect(http.StatusSeeOther, "/operator/login")
+		c.Abort()
+	case !ok:
+		o.pages.refuse(c, "", http.StatusUnauthorized, "the operator has to sign in")
+	}
+}
+
+func (o *operator) loginPage(c *gin.Context) { o.showLogin(c, http.StatusOK, c.Query("token"), "") }
+
+func (o *operator) showLogin(c *gin.Context, status int, token, problem string) {
+	o.show(c, status, "login", "Operator", newLoginForm("/operator/login", "Token", "The program has printed it when it started.", token, problem))
+}
+
+func (o *operator) login(c *gin.Context) {
+	form, err := readForm(c.Writer, c.Request)
+	if err != nil {
+		o.fail(c, err)
+		return
+	}
+	if !o.isToken(strings.TrimSpace(form.Get("key"))) {
+		o.showLogin(c, http.StatusUnprocessableEntity, "", "this is not the token")
+		return
+	}
+	if err := beginSession(c, o.sessions, isOperator); err != nil {
+		o.fail(c, err)
+		return
+	}
+	c.Redirect(http.StatusSeeOther, "/operator")
+}
+
+func (o *operator) isToken(s string) bool {
+	return subtle.ConstantTimeCompare(hashOf(s), hashOf(o.token)) == 1
+}
+
+func (o *operator) logout(c *gin.Context) {
+	if err := endSession(c, o.sessions, isOperator); err != nil {
+		o.fail(c, err)
+		return
+	}
+	c.Redirect(http.StatusSeeOther, "/operator/login")
+}
+
+// change suspends or resumes a customer.
+func (o *operator) change(f func(context.Context, scope.Tenant) error) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		t, err := scope.Parse(c.Param("id"))
+		if err == nil {
+			err = f(c.Request.Context(), t)
+		}
+		var state *catalog.StateError
+		switch {
+		case errors.Is(err, scope.ErrInvalid), errors.Is(err, catalog.ErrUnknown):
+			o.pages.refuse(c, "", http.StatusNotFound, "no such customer")
+		case errors.As(err, &state):
+			o.pages.refuse(c, "", http.StatusConflict, "the customer is "+string(state.State)+" and can't be changed")
+		case err != nil:
+			o.fail(c, err)
+		default:
+			c.Redirect(http.StatusSeeOther, "/operator")
+		}
+	}
+}
+
+// begin begins a rollout, if none is under way.
+func (o *operator) begin(what string, work func(context.Context, migrator.Option) error) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		if !o.rollout.begin(what, work) {
+			o.pages.refuse(c, "", http.StatusConflict, "a rollout is under way already")
+			return
+		}
+		c.Redirect(http.StatusSeeOther, "/operator#rollout")
+	}
+}
+
+// perPage is how many customers a page shows.
+const perPage = 50
+
+// operatorPage is what the operator sees.
+type operatorPage struct {
+	Customers []customer
+	Next      string // where the next page begins; "" on the last
+	Runs      []migrator.RunInfo
+	Rollout   rolloutState
+}
+
+// customer is a row of the list.
+type customer struct {
+	catalog.Tenant
+	Version  string // the last migration
+	Progress migrator.State
+	Since    time.Time
+	Failure  string
+}
+
+func (o *operator) overview(c *gin.Context) {
+	ctx := c.Request.Context()
+	customers, next, err := o.customers(ctx, c.Query("after"))
+	if err != nil {
+		o.fail(c, err)
+		return
+	}
+	runs, err := o.migrator().Runs(ctx, 5)
+	if err != nil {
+		o.fail(c, err)
+		return
+	}
+	state, _ := o.rollout.look()
+	o.show(c, http.StatusOK, "operator", "Customers", operatorPage{customers, next, runs, state})
+}
+
+// customers returns a page of customers, those whose ids follow after, and where they
+// are by the ledger.
+func (o *operator) customers(ctx context.Context, after string) (list []customer, next string, err error) {
+	var ids []scope.Tenant
+	for t, err := range o.tenants.List(ctx, catalog.Filter{}) {
+		if err != nil {
+			return nil, "", err
+		}
+		if t.ID.String() <= after {
+			continue
+		}
+		if len(list) == perPage {
+			next = ids[perPage-1].String()
+			break
+		}
+		list, ids = append(list, customer{Tenant: t, Failure: t.Failure}), append(ids, t.ID)
+	}
+	if len(ids) == 0 {
+		return nil, "", nil
+	}
+	return list, next, o.versions(ctx, list, ids)
+}
+
+func (o *operator) versions(ctx context.Context, list []customer, ids []scope.Tenant) error {
+	statuses, err := o.migrator().Status(ctx, migrator.Selection{IDs: ids})
+	if err != nil {
+		return err
+	}
+	byID := map[scope.Tenant]migrator.Status{}
+	for _, s := range statuses {
+		byID[s.Tenant.ID] = s
+	}
+	for i := range list {
+		s := byID[list[i].ID]
+		list[i].Version, list[i].Progress, list[i].Since = s.Last, s.State, s.Since
+		if s.Failure != nil {
+			list[i].Failure = s.Failure.Message
+		}
+	}
+	return nil
+}
