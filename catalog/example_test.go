@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 
@@ -87,6 +88,21 @@ func ExampleCatalog_List() {
 		return nil
 	}
 	_ = job
+}
+
+// Tenants' databases are reached through a pooler, and made past it.
+func ExampleWithPools() {
+	start := func(ctx context.Context, direct string) error {
+		tenants, err := catalog.Open(ctx, direct, catalog.WithPools(plugin.WithDatabaseConfig(func(cfg *pgxpool.Config) error {
+			cfg.ConnConfig.Host, cfg.ConnConfig.Port = "pgbouncer.internal", 6432
+			return nil
+		})))
+		if err != nil {
+			return err
+		}
+		return tenants.Close()
+	}
+	_ = start
 }
 
 // LISTEN needs a session of its own, and statements don't.

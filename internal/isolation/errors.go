@@ -38,8 +38,10 @@ func ended(ctx context.Context) bool {
 func killed(err error) bool {
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) {
-		return pgErr.Code == "57P01" || // admin_shutdown
-			pgErr.Code == "08P01" && strings.Contains(pgErr.Message, "server conn crashed") // PgBouncer's word for it
+		// What PgBouncer says where a backend is gone, in the second case the one by
+		// which it looked a user up.
+		crashed := strings.Contains(pgErr.Message, "server conn crashed") || strings.Contains(pgErr.Message, "bouncer config error")
+		return pgErr.Code == "57P01" /* admin_shutdown */ || pgErr.Code == "08P01" && crashed
 	}
 	for _, target := range []error{driver.ErrBadConn, io.ErrUnexpectedEOF, io.EOF, syscall.ECONNRESET, syscall.EPIPE, net.ErrClosed} {
 		if errors.Is(err, target) {

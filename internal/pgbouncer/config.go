@@ -27,6 +27,11 @@ type Config struct {
 	// Users are the users who may log in besides Target's, and their passwords.
 	Users map[string]string
 
+	// AnyUser lets every user of the server log in, with the password that it has
+	// there: PgBouncer asks the server as Target's user, who must be a superuser, and
+	// uses the client's proof to log in. The server must ask for scram-sha-256.
+	AnyUser bool
+
 	// Extra are further lines of the section [pgbouncer]. They come last and
 	// so count more than the lines of our own.
 	Extra []string
@@ -54,11 +59,14 @@ func (c Config) files(dir, addr string) (map[string]string, error) {
 		"unix_socket_dir =",
 		"pool_mode = transaction",
 		"max_client_conn = 1000",
-		"auth_type = " + authType(target),
+		"auth_type = " + c.authType(target),
 		"auth_file = " + filepath.Join(dir, usersFile),
 	}
 	if c.PoolSize > 0 {
 		lines = append(lines, fmt.Sprintf("default_pool_size = %d", c.PoolSize))
+	}
+	if c.AnyUser {
+		lines = append(lines, "auth_user = "+target.User, "auth_query = select usename, passwd from pg_catalog.pg_shadow where usename = $1")
 	}
 	lines = append(lines, c.Extra...)
 	return map[string]string{
@@ -68,8 +76,11 @@ func (c Config) files(dir, addr string) (map[string]string, error) {
 }
 
 // authType asks clients for a password where the server asks us for one.
-func authType(target *pgx.ConnConfig) string {
-	if target.Password == "" {
+func (c Config) authType(target *pgx.ConnConfig) string {
+	switch {
+	case c.AnyUser:
+		return "scram-sha-256"
+	case target.Password == "":
 		return "trust"
 	}
 	return "plain" // on loopback; tests open thousands of connections, and scram costs each of them milliseconds
