@@ -63,8 +63,8 @@ func (f *fleet) look(ctx context.Context) fleetStats {
 	return f.known
 }
 
-// patienceIn leaves half of the time that ctx has to the other metrics: when it
-// has ended, OpenTelemetry's reader throws all of them away.
+// patienceIn leaves half of the time that ctx has: OpenTelemetry's periodic reader
+// exports under the same one, and loses all metrics when it has ended.
 func (f *fleet) patienceIn(ctx context.Context) time.Duration {
 	if deadline, ok := ctx.Deadline(); ok {
 		return min(f.patience, time.Until(deadline)/2)

@@ -73,6 +73,22 @@ func TestClosingWaitsForTheQuestion(t *testing.T) {
 	})
 }
 
+func TestUnregisteringWaitsForTheQuestion(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := &hanging{after: time.Second}
+		r, provider := newReader()
+		registration, err := metrics.Register(provider.Meter("test"), metrics.WithMigrator(m))
+		if err != nil {
+			t.Fatal(err)
+		}
+		collect(t, t.Context(), r)
+		if err := registration.Unregister(); err != nil || m.ended != 1 {
+			t.Errorf("unregistered with %d questions ended, %v", m.ended, err)
+		}
+	})
+}
+
 func TestAMasterThatHangsCostsNothingElse(t *testing.T) {
 	t.Parallel()
 	dsn := pgtest.Database(t)

@@ -14,7 +14,7 @@ func pluginFamilies() []family {
 	return []family{
 		row("tenantry.statements", "{statement}", "Statements sent to PostgreSQL.", func(s plugin.Stats) uint64 { return s.Statements }),
 		row("tenantry.transactions", "{transaction}", "Transactions begun.", func(s plugin.Stats) uint64 { return s.Transactions }),
-		row("tenantry.errors", "{error}", "Statements and transactions that failed after they had got a connection.", func(s plugin.Stats) uint64 { return s.Errors }),
+		row("tenantry.errors", "{error}", "Statements and transactions that failed, also those that got no connection.", func(s plugin.Stats) uint64 { return s.Errors }),
 		{
 			name: "tenantry.refusals", unit: "{refusal}", kind: counter, labels: []string{"reason"},
 			help: "Statements and transactions refused before they were sent: their context had no_scope, or their transaction was an other_tenant's.",

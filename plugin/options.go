@@ -26,6 +26,7 @@ func applyAll[T any, O ~func(*T) error](opts []O, to *T) (err error) {
 type config struct {
 	maxConns int32
 	hooks    []func(*pgxpool.Config) error
+	comments bool
 }
 
 // WithMaxConns sets how many connections the base pool opens at most. The
@@ -52,6 +53,18 @@ func WithPoolConfig(f func(*pgxpool.Config) error) Option {
 			return errors.New("plugin: WithPoolConfig: the function is nil")
 		}
 		c.hooks = append(c.hooks, f)
+		return nil
+	}
+}
+
+// WithSQLComment adds the tenant to the text of each of its statements, as a comment
+// in sqlcommenter's form, /*tenant='acme'*/: then pg_stat_activity, the server's log and
+// auto_explain show whose a statement is. BEGIN and COMMIT have none, and neither have
+// statements under scope.Shared. pg_stat_statements counts a statement of all tenants as
+// one, and shows the comment that it has seen first. The default is none.
+func WithSQLComment() Option {
+	return func(c *config) error {
+		c.comments = true
 		return nil
 	}
 }

@@ -96,6 +96,7 @@ func (p *Plugin) open(cfg *pgxpool.Config) error {
 	p.sql = sql.OpenDB(&driver.Connector{
 		Locator:  locator{strategy: p.strategy, base: base},
 		Base:     base,
+		Comments: p.config.comments,
 		Counters: &p.counters,
 		OnClose:  func() error { base.Close(); return closeStrategy(p.strategy) },
 	})

@@ -97,8 +97,17 @@ func (c *conn) enterTx(s Scope) (*lease, error) {
 	return c.lease, nil
 }
 
-// lend fills the shell with a connection for s.
+// lend fills the shell with a connection for s, and counts it as an error if there is
+// none to be had.
 func (c *conn) lend(ctx context.Context, s Scope) (*lease, error) {
+	l, err := c.borrow(ctx, s)
+	if err != nil {
+		c.connector.Counters.Errors.Add(1)
+	}
+	return l, err
+}
+
+func (c *conn) borrow(ctx context.Context, s Scope) (*lease, error) {
 	if err := c.empty(); err != nil {
 		return nil, err
 	}

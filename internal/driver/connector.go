@@ -19,6 +19,8 @@ type Connector struct {
 	Base *pgxpool.Pool
 	// OnClose is called when the *sql.DB is closed.
 	OnClose func() error
+	// Comments says that statements carry their tenant in a comment.
+	Comments bool
 	// Counters count what passes through; never nil.
 	Counters *Counters
 

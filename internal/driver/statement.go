@@ -63,6 +63,9 @@ func (c *conn) admit(ctx context.Context, query string, args []driver.NamedValue
 		return "", nil, traits{}, err
 	}
 	t, err := c.inspect(query)
+	if c.connector.Comments && t.commands > 0 {
+		query = commented(query, l.scope)
+	}
 	return query, values, t, err
 }
 
