@@ -18,7 +18,7 @@ func TestAWrongCommandLineOpensNothingAndSaysWhatIsWrong(t *testing.T) {
 		return nil, errors.New("opened")
 	}}
 	for _, c := range []struct{ line, want string }{
-		{"", "name a command: completion, exec, migrate, psql, tenants"},
+		{"", "name a command: completion, doctor, exec, migrate, psql, tenants"},
 		{"tenant", "did you mean tenants?"},
 		{"tenants", "name a command: create, drop, hosts"},
 		{"tenants lst", `there is no command "lst": did you mean list?`},

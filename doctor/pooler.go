@@ -32,7 +32,7 @@ func (e *exam) pooler(ctx context.Context, c *pgx.Conn) error {
 			Why:  "db.Transaction, the migrator and the catalog fail there. A pool_mode of PgBouncer that ends a client's hold on the server with each statement can't carry them.",
 			How:  "Set pool_mode = transaction in PgBouncer, or connect directly.",
 		})
-		return nil
+		return errors.New("without transactions nothing else can be measured") // the pooler has closed the connection, too
 	}
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -34,13 +35,15 @@ func ended(ctx context.Context) bool {
 	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
 }
 
+// crashes are what PgBouncer says where a backend is gone: the client's, the one by which
+// it looked a user up, and one that was just being given the client's parameters.
+var crashes = [...]string{"server conn crashed", "bouncer config error", "invalid server parameter"}
+
 // killed reports whether err is what the client of a killed backend sees.
 func killed(err error) bool {
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) {
-		// What PgBouncer says where a backend is gone, in the second case the one by
-		// which it looked a user up.
-		crashed := strings.Contains(pgErr.Message, "server conn crashed") || strings.Contains(pgErr.Message, "bouncer config error")
+		crashed := slices.ContainsFunc(crashes[:], func(words string) bool { return strings.Contains(pgErr.Message, words) })
 		return pgErr.Code == "57P01" /* admin_shutdown */ || pgErr.Code == "08P01" && crashed
 	}
 	for _, target := range []error{driver.ErrBadConn, io.ErrUnexpectedEOF, io.EOF, syscall.ECONNRESET, syscall.EPIPE, net.ErrClosed} {
