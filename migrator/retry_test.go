@@ -144,6 +144,10 @@ func TestOtherErrorsAreTriedOnce(t *testing.T) {
 		t.Run(want, func(t *testing.T) {
 			t.Parallel()
 			var calls atomic.Int64
+			limit := time.Minute
+			if want == "57014" {
+				limit = time.Second // more than the others need on a busy machine
+			}
 			migrations := append(slices.Clone(two), &gormigrate.Migration{ID: "0003", Migrate: func(tx *gorm.DB) error {
 				calls.Add(1)
 				if statement == "" {
@@ -151,7 +155,7 @@ func TestOtherErrorsAreTriedOnce(t *testing.T) {
 				}
 				return tx.Exec(statement).Error
 			}})
-			m := migrator.New(open(t, pgtest.Database(t), plugin.BySchema()), tenants(t, "acme"), migrations, migrator.WithStatementTimeout(50*time.Millisecond))
+			m := migrator.New(open(t, pgtest.Database(t), plugin.BySchema()), tenants(t, "acme"), migrations, migrator.WithStatementTimeout(limit))
 			report, err := m.Run(t.Context())
 			if code(err) != want || err == nil || calls.Load() != 1 || report.Results[0].Attempts != 1 {
 				t.Errorf("%d calls, %+v, %v", calls.Load(), report.Results, err)
