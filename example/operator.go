@@ -45,6 +45,7 @@ func (o *operator) routes(r gin.IRouter) {
 	own.GET("", o.overview)
 	own.POST("/tenants/:id/suspend", o.change(o.tenants.Suspend))
 	own.POST("/tenants/:id/resume", o.change(o.tenants.Resume))
+	own.POST("/tenants/:id/key", o.newKey)
 	own.POST("/migrate", o.begin("migrate", o.rollout.up))
 	own.POST("/rollback", o.begin("roll back", o.rollout.down))
 	own.GET("/events", o.events)
@@ -111,17 +112,46 @@ func (o *operator) change(f func(context.Context, scope.Tenant) error) gin.Handl
 		if err == nil {
 			err = f(c.Request.Context(), t)
 		}
-		var state *catalog.StateError
-		switch {
-		case errors.Is(err, scope.ErrInvalid), errors.Is(err, catalog.ErrUnknown):
-			o.pages.refuse(c, "", http.StatusNotFound, "no such customer")
-		case errors.As(err, &state):
-			o.pages.refuse(c, "", http.StatusConflict, "the customer is "+string(state.State)+" and can't be changed")
-		case err != nil:
-			o.fail(c, err)
-		default:
-			c.Redirect(http.StatusSeeOther, "/operator")
+		if err != nil {
+			o.failCustomer(c, err)
+			return
 		}
+		c.Redirect(http.StatusSeeOther, "/operator")
+	}
+}
+
+// newKey makes an access key for a customer who has lost theirs, or never saw it because
+// the sign-up was cut off.
+func (o *operator) newKey(c *gin.Context) {
+	ctx := c.Request.Context()
+	t, err := scope.Parse(c.Param("id"))
+	var tenant catalog.Tenant
+	if err == nil {
+		tenant, err = o.tenants.Get(ctx, t)
+	}
+	var key string
+	if err == nil {
+		key, err = o.issueKey(ctx, t)
+	}
+	if err != nil {
+		o.failCustomer(c, err)
+		return
+	}
+	at := tenantURL(c.Request, tenant)
+	o.show(c, http.StatusOK, "signup", "A new key for "+t.String(), &signupStatus{Company: t.String(), Ready: true, URL: at, Login: loginURL(at, key), Key: key})
+}
+
+func (o *operator) failCustomer(c *gin.Context, err error) {
+	var state *catalog.StateError
+	switch {
+	case errors.Is(err, scope.ErrInvalid), errors.Is(err, catalog.ErrUnknown):
+		o.pages.refuse(c, "", http.StatusNotFound, "no such customer is served")
+	case errors.Is(err, catalog.ErrSuspended):
+		o.pages.refuse(c, "", http.StatusConflict, "the customer is suspended")
+	case errors.As(err, &state):
+		o.pages.refuse(c, "", http.StatusConflict, "the customer is "+string(state.State)+" and can't be changed")
+	default:
+		o.fail(c, err)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/cookiejar"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -23,6 +25,7 @@ type program struct {
 	addr   string
 	output string   // up to the moment where it only serves
 	keys   sync.Map // of access, by host
+	token  string   // the operator's
 	cancel context.CancelFunc
 	ended  chan error
 }
@@ -60,6 +63,9 @@ func (p *program) read(t *testing.T, reader io.Reader) {
 		if site, key, ok := strings.Cut(strings.TrimSpace(lines.Text()), "/login?key="); ok {
 			host, _, _ := strings.Cut(strings.TrimPrefix(site, "http://"), ":")
 			p.keys.Store(host, key)
+		}
+		if _, token, ok := strings.Cut(lines.Text(), "/operator/login?token="); ok {
+			p.token = token
 		}
 		if strings.Contains(lines.Text(), "Ctrl-C") {
 			return
@@ -113,6 +119,42 @@ func (p *program) remember(site string, content []byte) {
 		host, _, _ := strings.Cut(strings.TrimPrefix(site, "http://"), ":")
 		p.keys.Store(strings.TrimSuffix(host, "/"), created.Key)
 	}
+}
+
+// asOperator posts a form as the operator, who has signed in, and returns the page.
+func (p *program) asOperator(t *testing.T, path string) (status int, body string) {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Jar: jar}
+	response, err := client.PostForm("http://"+p.addr+"/operator/login", url.Values{"key": {p.token}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if response, err = client.PostForm("http://"+p.addr+path, nil); err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	content, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	return response.StatusCode, string(content)
+}
+
+// letIn has the operator make a key for a customer.
+func (p *program) letIn(t *testing.T, tenant string) {
+	t.Helper()
+	status, body := p.asOperator(t, "/operator/tenants/"+tenant+"/key")
+	_, rest, _ := strings.Cut(body, "/login?key=")
+	key, _, found := strings.Cut(rest, `"`)
+	if status != http.StatusOK || !found {
+		t.Fatalf("got %d %s", status, body)
+	}
+	p.keys.Store(tenant+".localhost", key)
 }
 
 // runOnce runs the program to its end.

@@ -22,7 +22,7 @@ func TestItStartsItsOwnPostgreSQLAndShowsWhatEachCustomerGets(t *testing.T) {
 	}
 	mustContain(t, out,
 		"starting a private PostgreSQL",
-		`201  {"url":"http://acme.localhost:`,
+		`"url":"http://acme.localhost:`,
 		"acme    plan shared, signed up by Wile E. Coyote",
 		"acme    schema acme_",
 		"as role acme_",
@@ -68,9 +68,10 @@ func TestItSaysHowToGoOnAndServesUntilItsContextEnds(t *testing.T) {
 	mustContain(t, p.output,
 		"  http://localhost:"+port+"/\n",
 		"  curl http://"+p.addr+"/signup -d '{",
-		"  http://acme.localhost:"+port+"/\n",
-		"  http://globex.localhost:"+port+"/\n",
-		"  curl -H 'Host: acme.localhost' http://"+p.addr+"/invoices\n",
+		"  http://acme.localhost:"+port+"/login?key=",
+		"  http://globex.localhost:"+port+"/login?key=",
+		"  http://localhost:"+port+"/operator/login?token=",
+		"  curl -H 'Host: acme.localhost' -H 'Authorization: Bearer ",
 	)
 	if status, body := p.do(t, "GET", "acme", "/", ""); status != 200 {
 		t.Errorf("got %d %s", status, body)
