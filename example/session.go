@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/alexedwards/scs/v2"
-	"github.com/alexedwards/scs/v2/memstore"
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 )
@@ -32,9 +31,6 @@ func newSessions(db *gorm.DB) *scs.SessionManager { return newSessionManager(ses
 // newSessionManager keeps sessions in store.
 func newSessionManager(store scs.Store) *scs.SessionManager {
 	m := scs.New()
-	if unused, ok := m.Store.(*memstore.MemStore); ok {
-		unused.StopCleanup() // a goroutine
-	}
 	m.Store = store
 	m.HashTokenInStore = true
 	m.Lifetime = sessionLife
