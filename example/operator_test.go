@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/tenantry/tenantry/catalog"
+	"github.com/tenantry/tenantry/internal/pgserver/pgtest"
 )
 
 // operator returns a browser that has signed in as the operator.
@@ -217,5 +218,21 @@ func TestHealthIsShownOnTheBareDomain(t *testing.T) {
 		if strings.HasPrefix(line, "tenantry_") && (strings.Contains(line, "acme") || strings.Contains(line, "globex")) {
 			t.Errorf("a label names a customer: %s", line)
 		}
+	}
+}
+
+func TestTheServiceIsNotReadyWithoutItsDatabase(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Server(t)
+	p := start(t, server.DSN())
+	if err := server.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	status, body := p.ask(t, "GET", "localhost", "/readyz", "")
+	if status != http.StatusServiceUnavailable || body != "not ready: catalog, database\n" {
+		t.Errorf("got %d %s", status, body)
+	}
+	if status, _ := p.ask(t, "GET", "localhost", "/healthz", ""); status != http.StatusOK {
+		t.Errorf("it is alive all the same: got %d", status)
 	}
 }
