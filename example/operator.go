@@ -188,6 +188,7 @@ type customer struct {
 
 func (o *operator) overview(c *gin.Context) {
 	ctx := c.Request.Context()
+	state, _ := o.rollout.look() // first: if a rollout is over here, the rest is as it has left it
 	customers, next, err := o.customers(ctx, c.Query("after"))
 	if err != nil {
 		o.fail(c, err)
@@ -198,7 +199,6 @@ func (o *operator) overview(c *gin.Context) {
 		o.fail(c, err)
 		return
 	}
-	state, _ := o.rollout.look()
 	o.show(c, http.StatusOK, "operator", "Customers", operatorPage{customers, next, runs, state})
 }
 

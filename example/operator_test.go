@@ -108,7 +108,7 @@ func (b *browser) listen(ctx context.Context, t *testing.T) <-chan rolloutEvent 
 	}
 	endless := *b.client
 	endless.Timeout = 0
-	answer, err := endless.Do(r)
+	answer, err := endless.Do(r) //nolint:bodyclose // the goroutine closes it
 	if err != nil {
 		t.Fatal(err)
 	}

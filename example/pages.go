@@ -54,9 +54,9 @@ func (p pages) render(c *gin.Context, status int, name string, content page) {
 	c.Data(status, "text/html; charset=utf-8", b.Bytes())
 }
 
-// serveFiles serves the stylesheet and the scripts.
+// serveFiles serves what pages link to.
 func serveFiles(r *gin.Engine) {
-	for _, name := range []string{"style.css", "signup.js", "operator.js"} {
+	for _, name := range []string{"icon.svg", "style.css", "signup.js", "operator.js"} {
 		r.StaticFileFS("/"+name, "pages/"+name, http.FS(files))
 	}
 }

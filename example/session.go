@@ -28,15 +28,17 @@ var _ scs.CtxStore = sessionStore{}
 
 func newSessions(db *gorm.DB) *scs.SessionManager { return newSessionManager(sessionStore{db}) }
 
-// newSessionManager keeps sessions in store.
+// newSessionManager keeps sessions in store. It is made without scs.New, which starts a
+// goroutine for a store of its own.
 func newSessionManager(store scs.Store) *scs.SessionManager {
-	m := scs.New()
-	m.Store = store
-	m.HashTokenInStore = true
-	m.Lifetime = sessionLife
-	// No Domain: the cookie goes to this one host.
-	m.Cookie = scs.SessionCookie{Name: "session", Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: overTLS, Persist: true}
-	return m
+	return &scs.SessionManager{
+		Store:            store,
+		Codec:            scs.GobCodec{},
+		HashTokenInStore: true,
+		Lifetime:         sessionLife,
+		// No Domain: the cookie goes to this one host.
+		Cookie: scs.SessionCookie{Name: "session", Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: overTLS, Persist: true},
+	}
 }
 
 func (s sessionStore) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {

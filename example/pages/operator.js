@@ -2,7 +2,7 @@
 const line = document.getElementById("rollout-state");
 const bar = document.getElementById("rollout-bar");
 const list = document.getElementById("events");
-let was = false;
+let was = line.textContent.includes("under way");
 
 new EventSource("/operator/events").addEventListener("rollout", (event) => {
   const now = JSON.parse(event.data);
