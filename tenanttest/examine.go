@@ -35,17 +35,17 @@ func (s *schema) list(ctx context.Context, tx pgx.Tx) error {
 	if err != nil {
 		return err
 	}
-	var name, kind string
+	if err := s.fit(ctx, tx); err != nil {
+		return err
+	}
+	var r relation
 	rows, _ := tx.Query(ctx, `select relname, relkind::text from pg_catalog.pg_class
-		where relnamespace = $1 and (relkind in ('r', 'S', 'f') or relkind = 'm' and relispopulated) order by relname`, s.oid)
-	_, err = pgx.ForEachRow(rows, []any{&name, &kind}, func() error {
-		switch kind {
-		case "S":
-			s.sequences = append(s.sequences, relation{name: name, kind: kind})
-		case "f":
-			return errors.New("there is a foreign table, whose rows are not in the schema")
-		default:
-			s.relations = append(s.relations, relation{name: name, kind: kind})
+		where relnamespace = $1 and (relkind in ('r', 'S') or relkind = 'm' and relispopulated) order by relname`, s.oid)
+	_, err = pgx.ForEachRow(rows, []any{&r.name, &r.kind}, func() error {
+		if r.kind == "S" {
+			s.sequences = append(s.sequences, r)
+		} else {
+			s.relations = append(s.relations, r)
 		}
 		return nil
 	})
@@ -60,6 +60,23 @@ func (s *schema) list(ctx context.Context, tx pgx.Tx) error {
 		s.references[to] = append(s.references[to], from)
 		return nil
 	})
+	return err
+}
+
+// fit returns an error for what can't be made as it was, or is wrong once the schema has
+// another name.
+func (s *schema) fit(ctx context.Context, tx pgx.Tx) error {
+	rows, _ := tx.Query(ctx, `
+		select pg_catalog.format('table "%s" is a foreign one, its rows are not in the schema', relname)
+			from pg_catalog.pg_class where relnamespace = $1 and relkind = 'f'
+		union all select pg_catalog.format('sequence "%s" has a cache, sessions keep numbers of it', c.relname)
+			from pg_catalog.pg_sequence s join pg_catalog.pg_class c on c.oid = s.seqrelid where c.relnamespace = $1 and s.seqcache > 1
+		union all select pg_catalog.format('function "%s" has the schema''s name in it', proname)
+			from pg_catalog.pg_proc where pronamespace = $1 and pg_catalog.strpos(pg_catalog.concat_ws(' ', prosrc, proconfig), $2) > 0`, s.oid, s.name)
+	reasons, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err == nil && len(reasons) > 0 {
+		err = errors.New(reasons[0])
+	}
 	return err
 }
 
@@ -118,7 +135,9 @@ func (s *schema) stateOf(r relation) string {
 
 // catalogState is SQL for the state of all that PostgreSQL knows of a schema: which
 // objects are there, and who has last changed the rows that describe them. The schema's
-// own row is left out but for rights and owner, as it is renamed.
+// own row is left out but for rights and owner, as it is renamed. Not looked at is what
+// never changes alone: defaults and inheritance show in pg_attribute, and changes of a
+// sequence in pg_class.
 const catalogState = `select pg_catalog.md5(pg_catalog.string_agg(x, ',' order by x)) from (
 	with c as materialized (select oid, xmin from pg_catalog.pg_class where relnamespace = $oid),
 		t as materialized (select oid, xmin from pg_catalog.pg_type where typnamespace = $oid)
@@ -126,13 +145,10 @@ const catalogState = `select pg_catalog.md5(pg_catalog.string_agg(x, ',' order b
 	union all select 'c ' || oid || ' ' || xmin from c
 	union all select 't ' || oid || ' ' || xmin from t
 	union all select 'a ' || a.attrelid || ' ' || a.attnum || ' ' || a.xmin from pg_catalog.pg_attribute a join c on c.oid = a.attrelid
-	union all select 'd ' || d.oid || ' ' || d.xmin from pg_catalog.pg_attrdef d join c on c.oid = d.adrelid
 	union all select 'i ' || i.indexrelid || ' ' || i.xmin from pg_catalog.pg_index i join c on c.oid = i.indrelid
 	union all select 'g ' || g.oid || ' ' || g.xmin from pg_catalog.pg_trigger g join c on c.oid = g.tgrelid
 	union all select 'r ' || r.oid || ' ' || r.xmin from pg_catalog.pg_rewrite r join c on c.oid = r.ev_class
 	union all select 'p ' || p.oid || ' ' || p.xmin from pg_catalog.pg_policy p join c on c.oid = p.polrelid
-	union all select 'h ' || h.inhrelid || ' ' || h.inhparent || ' ' || h.xmin from pg_catalog.pg_inherits h join c on c.oid = h.inhrelid
-	union all select 's ' || s.seqrelid || ' ' || s.xmin from pg_catalog.pg_sequence s join c on c.oid = s.seqrelid
 	union all select 'e ' || e.oid || ' ' || e.xmin from pg_catalog.pg_enum e join t on t.oid = e.enumtypid
 	union all select 'k ' || oid || ' ' || xmin from pg_catalog.pg_constraint where connamespace = $oid
 	union all select 'f ' || oid || ' ' || xmin from pg_catalog.pg_proc where pronamespace = $oid

@@ -41,6 +41,8 @@ func migrations() migrator.Migrations {
 			"create materialized view totals as select count(*) as n from invoices",
 			"create unique index on totals (n)",
 			"alter sequence lines_id_seq restart with 500"),
+		script("0003", "create domain amount as int", "create function one() returns int language sql return 1",
+			"create view open as select id from invoices", "create rule r as on insert to open do instead nothing"),
 	}
 }
 
@@ -156,7 +158,7 @@ func mustBeFresh(t testing.TB, db *gorm.DB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "0 0 free+own 0 0001+0002 1001 1 500 {open,paid}"; !strings.HasPrefix(got, want) || !strings.HasSuffix(got, " 10 0") {
+	if want := "0 0 free+own 0 0001+0002+0003 1001 1 500 {open,paid}"; !strings.HasPrefix(got, want) || !strings.HasSuffix(got, " 10 1") {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -175,9 +177,18 @@ func TestEachTenantIsAsTheMigrationsLeftIt(t *testing.T) {
 		"a seed changed":              {[]string{"update plans set name = 'big' where name = 'own'"}, false},
 		"a seed deleted":              {[]string{"delete from plans"}, false},
 		"a seed changed and back":     {[]string{"delete from plans where name = 'own'", "insert into plans values ('own')"}, false},
-		"a migration recorded":        {[]string{"insert into migrations values ('0003')"}, false},
+		"a migration recorded":        {[]string{"insert into migrations values ('0004')"}, false},
 		"a column":                    {[]string{"alter table invoices add column x text"}, false},
 		"a column's default":          {[]string{"alter table invoices alter column title set default 'x'"}, false},
+		"another default":             {[]string{"alter table invoices alter column state set default 'paid'"}, false},
+		"a domain":                    {[]string{"alter domain amount set default 7"}, false},
+		"an order":                    {[]string{"alter table invoices cluster on invoices_pkey"}, false},
+		"a rule replaced":             {[]string{"create or replace rule r as on insert to open do also nothing"}, false},
+		"a name of a constraint":      {[]string{"alter table lines rename constraint lines_plan_fkey to other"}, false},
+		"a function replaced":         {[]string{"create or replace function one() returns int language sql return 2"}, false},
+		"an inheritance":              {[]string{"create table child () inherits (invoices)", "alter table child no inherit invoices", "drop table child"}, false},
+		"a sequence's cache":          {[]string{"alter sequence numbers cache 5"}, false},
+		"a trigger disabled":          {[]string{"alter table lines disable trigger all"}, false},
 		"a table":                     {[]string{"create table other (id int)"}, false},
 		"a table dropped":             {[]string{"drop table lines"}, false},
 		"an index dropped":            {[]string{"drop index totals_n_idx"}, false},
@@ -216,6 +227,38 @@ func TestEachTenantIsAsTheMigrationsLeftIt(t *testing.T) {
 		next := begin(t)
 		mustBeFresh(t, db.WithContext(f.Tenant(next)))
 		next.end()
+	}
+}
+
+// TestSchemasThatServeOneTestOnly has migrations that make what a session keeps, or what
+// is wrong under another name of the schema.
+func TestSchemasThatServeOneTestOnly(t *testing.T) {
+	t.Parallel()
+	for words, sql := range map[string]string{
+		`sequence "s" has a cache`:    "create sequence s cache 20",
+		`function "f" has the schema`: "create function f() returns bigint language sql set search_path from current as 'select count(*) from later'",
+		`function "g" has the schema`: "do $$ begin execute format('create function g() returns text language sql as %L', format('select %L::text', current_schema)); end $$",
+		`table "o" is a foreign one`:  "create foreign table o (id int) server s",
+	} {
+		dsn := pgtest.Database(t)
+		db := open(t, dsn, plugin.BySchema())
+		ask[string](t, dsn, "create foreign data wrapper w") // these are in no schema
+		ask[string](t, dsn, "create server s foreign data wrapper w")
+		f, err := tenanttest.New(db, migrator.Migrations{script("0001", "create table later (id int)", sql)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			test := begin(t)
+			mustExec(t, db.WithContext(f.Tenant(test)), "insert into later values (1)")
+			test.end()
+			if len(test.logs) != 1 || !strings.Contains(test.logs[0], words) {
+				t.Errorf("%s: logs %q", words, test.logs)
+			}
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
