@@ -40,11 +40,14 @@ func (*tenancy) InsertMany(ctx context.Context, jobs []*rivertype.JobInsertParam
 // mark writes the scope of ctx into a job. A job that is to be unique is so for its
 // tenant: without this, one tenant's job would be a duplicate of another's.
 func mark(ctx context.Context, job *rivertype.JobInsertParams) (err error) {
-	m := metadata{}
+	var m metadata
 	if len(job.Metadata) > 0 {
 		if err := json.Unmarshal(job.Metadata, &m); err != nil {
 			return err
 		}
+	}
+	if m == nil { // none, or JSON's null
+		m = metadata{}
 	}
 	if err := scope.Inject(ctx, m); err != nil {
 		return err
