@@ -59,25 +59,27 @@ func (e *exam) loginMakesRoles(name string) {
 
 // tenantRoles looks for rights of tenants' roles beyond those that the catalog
 // gives: to read and write rows.
-func (e *exam) tenantRoles(context.Context, *pgx.Conn) error {
+func (e *exam) tenantRoles() {
 	kinds := map[string]catalog.Kind{}
 	for _, t := range e.tenants {
-		if t.Role != "" && t.Server == catalog.Main {
+		if t.Role != "" {
 			kinds[t.Role] = t.Kind
 		}
 	}
 	var faults []string
-	for _, r := range e.here.roles {
-		kind, known := kinds[r.Name]
-		if !known && !e.here.marked(r.Mark) {
-			continue
+	e.servers(func(_ string, there *objects) {
+		for _, r := range there.roles {
+			kind, known := kinds[r.Name]
+			if !known && !e.marked(r.Mark) {
+				continue
+			}
+			if more := r.excess(kind); len(more) > 0 {
+				faults = append(faults, fmt.Sprintf("%s (%s)", r.Name, strings.Join(more, ", ")))
+			}
 		}
-		if more := r.excess(kind); len(more) > 0 {
-			faults = append(faults, fmt.Sprintf("%s (%s)", r.Name, strings.Join(more, ", ")))
-		}
-	}
+	})
 	if len(faults) == 0 {
-		return nil
+		return
 	}
 	e.find(Finding{
 		ID: "tenant-role", Severity: Problem,
@@ -85,7 +87,6 @@ func (e *exam) tenantRoles(context.Context, *pgx.Conn) error {
 		Why:  "A tenant's role is the fence around its statements. With these attributes or memberships they reach beyond the tenant's own schema or database.",
 		How:  "alter role … nosuperuser nobypassrls nocreaterole nocreatedb noreplication noinherit (and nologin for a tenant with a schema); revoke the roles of which it is a member.",
 	})
-	return nil
 }
 
 // excess returns what a tenant's role has too much.
