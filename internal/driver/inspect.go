@@ -18,8 +18,6 @@ func (c *conn) inspect(query string) (traits, error) {
 		return t, errControlInTx
 	case t.control && t.commands > 1:
 		return t, errControlInScript
-	case t.streams:
-		return t, errCopy
 	case t.taints && c.lease.link.pooled():
 		return t, errTaintPooled
 	}

@@ -63,6 +63,9 @@ func (c *conn) admit(ctx context.Context, query string, args []driver.NamedValue
 		return "", nil, traits{}, err
 	}
 	t, err := c.inspect(query)
+	if err == nil && t.streams { // on a connection that Work has lent there is a way
+		err = errCopy
+	}
 	if c.connector.Comments && t.commands > 0 {
 		query = commented(query, l.scope)
 	}
