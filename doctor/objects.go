@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -11,10 +10,10 @@ import (
 	"github.com/tenantry/tenantry/catalog"
 )
 
-// objects is what may be a tenant's on a server.
+// objects is what may be a tenant's on the server of the base pool.
 type objects struct {
-	schemas   []object // of the database in which tenants have schemas
-	whole     bool     // those were read, too
+	identity  string // of the catalog; "" if there is none, or it can't be read
+	schemas   []object
 	databases []object
 	roles     []role
 }
@@ -40,58 +39,45 @@ func mark(identity, tenant string) string {
 	return fmt.Sprintf("tenantry %s tenant %s", identity, tenant)
 }
 
-// readObjects reads what is on the server of the base pool.
+// readObjects reads schemas, databases and roles.
 func (e *exam) readObjects(ctx context.Context, c *pgx.Conn) (err error) {
-	if e.identity, err = e.readIdentity(ctx, c); err != nil {
+	if e.here.identity, err = e.identity(ctx, c); err != nil {
 		return err
 	}
-	return e.here.read(ctx, c, true)
-}
-
-// read reads databases and roles, and schemas if c leads to where tenants have them.
-func (o *objects) read(ctx context.Context, c *pgx.Conn, schemas bool) (err error) {
-	if schemas {
-		o.schemas, err = structs[object](ctx, c, `select nspname::text, coalesce(pg_catalog.obj_description(oid, 'pg_namespace'), ''), false
-			from pg_catalog.pg_namespace where not pg_catalog.starts_with(nspname::text, 'pg_') and nspname not in ('information_schema', 'tenantry') order by 1`)
-		if err != nil {
-			return err
-		}
-		o.whole = true
+	e.here.schemas, err = structs[object](ctx, c, `select nspname::text, coalesce(pg_catalog.obj_description(oid, 'pg_namespace'), ''), false
+		from pg_catalog.pg_namespace where not pg_catalog.starts_with(nspname::text, 'pg_') and nspname not in ('information_schema', 'tenantry') order by 1`)
+	if err != nil {
+		return err
 	}
-	o.databases, err = structs[object](ctx, c, `select datname::text, coalesce(pg_catalog.shobj_description(oid, 'pg_database'), ''), datconnlimit = -2
+	e.here.databases, err = structs[object](ctx, c, `select datname::text, coalesce(pg_catalog.shobj_description(oid, 'pg_database'), ''), datconnlimit = -2
 		from pg_catalog.pg_database order by 1`)
 	if err != nil {
 		return err
 	}
-	o.roles, err = structs[role](ctx, c, `select rolname::text, coalesce(pg_catalog.shobj_description(oid, 'pg_authid'), ''),
+	e.here.roles, err = structs[role](ctx, c, `select rolname::text, coalesce(pg_catalog.shobj_description(oid, 'pg_authid'), ''),
 		rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication, rolcanlogin, rolinherit,
 		array(select g.rolname::text from pg_catalog.pg_auth_members m join pg_catalog.pg_roles g on g.oid = m.roleid where m.member = r.oid order by 1)
 		from pg_catalog.pg_roles r order by 1`)
 	return err
 }
 
-// readIdentity returns the catalog's identity, which is in its marks, and "" where
-// the login has no right to read it.
-func (e *exam) readIdentity(ctx context.Context, c *pgx.Conn) (string, error) {
+// identity returns the catalog's identity, which is in its marks.
+func (e *exam) identity(ctx context.Context, c *pgx.Conn) (string, error) {
 	if e.catalog == nil {
 		return "", nil
 	}
-	readable, err := texts(ctx, c, `select case when pg_catalog.has_schema_privilege(n.oid, 'usage') then pg_catalog.has_table_privilege(t.oid, 'select') else false end::pg_catalog.text
-		from pg_catalog.pg_class t join pg_catalog.pg_namespace n on n.oid = t.relnamespace where n.nspname = 'tenantry' and t.relname = 'identity'`)
-	switch {
-	case err != nil:
+	readable, err := one[bool](ctx, c, `select exists (select from pg_catalog.pg_class t join pg_catalog.pg_namespace n on n.oid = t.relnamespace
+		where n.nspname = 'tenantry' and t.relname = 'identity'
+		and case when pg_catalog.has_schema_privilege(n.oid, 'usage') then pg_catalog.has_table_privilege(t.oid, 'select') else false end)`)
+	if err != nil || !readable {
 		return "", err
-	case len(readable) == 0:
-		return "", errors.New("the *gorm.DB is not open on the master database of the catalog")
-	case readable[0] != "true":
-		return "", nil
 	}
 	return one[string](ctx, c, "select id from tenantry.identity")
 }
 
 // marked reports whether the catalog has made something.
-func (e *exam) marked(text string) bool {
-	return e.identity != "" && strings.HasPrefix(text, mark(e.identity, ""))
+func (o objects) marked(text string) bool {
+	return o.identity != "" && strings.HasPrefix(text, mark(o.identity, ""))
 }
 
 // listTenants reads the catalog.
@@ -138,5 +124,5 @@ func (e *exam) tenantSchemas() map[string]string {
 
 // looksLikeTenant reports whether a schema is a tenant's by its mark or its name.
 func (e *exam) looksLikeTenant(s object) bool {
-	return e.marked(s.Mark) || strings.HasPrefix(s.Name, e.prefix)
+	return e.here.marked(s.Mark) || strings.HasPrefix(s.Name, e.prefix)
 }

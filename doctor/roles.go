@@ -59,27 +59,25 @@ func (e *exam) loginMakesRoles(name string) {
 
 // tenantRoles looks for rights of tenants' roles beyond those that the catalog
 // gives: to read and write rows.
-func (e *exam) tenantRoles() {
+func (e *exam) tenantRoles(context.Context, *pgx.Conn) error {
 	kinds := map[string]catalog.Kind{}
 	for _, t := range e.tenants {
-		if t.Role != "" {
+		if t.Role != "" && t.Server == catalog.Main {
 			kinds[t.Role] = t.Kind
 		}
 	}
 	var faults []string
-	e.servers(func(_ string, there *objects) {
-		for _, r := range there.roles {
-			kind, known := kinds[r.Name]
-			if !known && !e.marked(r.Mark) {
-				continue
-			}
-			if more := r.excess(kind); len(more) > 0 {
-				faults = append(faults, fmt.Sprintf("%s (%s)", r.Name, strings.Join(more, ", ")))
-			}
+	for _, r := range e.here.roles {
+		kind, known := kinds[r.Name]
+		if !known && !e.here.marked(r.Mark) {
+			continue
 		}
-	})
+		if more := r.excess(kind); len(more) > 0 {
+			faults = append(faults, fmt.Sprintf("%s (%s)", r.Name, strings.Join(more, ", ")))
+		}
+	}
 	if len(faults) == 0 {
-		return
+		return nil
 	}
 	e.find(Finding{
 		ID: "tenant-role", Severity: Problem,
@@ -87,6 +85,7 @@ func (e *exam) tenantRoles() {
 		Why:  "A tenant's role is the fence around its statements. With these attributes or memberships they reach beyond the tenant's own schema or database.",
 		How:  "alter role … nosuperuser nobypassrls nocreaterole nocreatedb noreplication noinherit (and nologin for a tenant with a schema); revoke the roles of which it is a member.",
 	})
+	return nil
 }
 
 // excess returns what a tenant's role has too much.
