@@ -2,12 +2,16 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"time"
 
 	"github.com/gin-contrib/sse"
 	"github.com/gin-gonic/gin"
 )
+
+// eventsLimit is how long a client may take to accept an event.
+const eventsLimit = 5 * time.Second
 
 // eventsPause keeps a fast rollout from becoming as many messages.
 const eventsPause = 50 * time.Millisecond
@@ -16,15 +20,16 @@ const eventsPause = 50 * time.Millisecond
 // until the client goes away or the service stops. Each has the steps since the last.
 func (o *operator) events(c *gin.Context) {
 	stream := http.NewResponseController(c.Writer)
-	if err := stream.SetWriteDeadline(time.Time{}); err != nil { // it lasts longer than an answer may
-		o.fail(c, err)
-		return
-	}
 	c.Header("Cache-Control", "no-store")
 	pause := time.NewTicker(eventsPause)
 	defer pause.Stop()
 	sent := 0
 	for {
+		// The stream lasts longer than an answer may, but nobody may leave it blocked.
+		if err := stream.SetWriteDeadline(time.Now().Add(eventsLimit)); err != nil {
+			slog.ErrorContext(c.Request.Context(), "no deadline for an event", "error", err)
+			return
+		}
 		state, changed := o.rollout.look()
 		all := state.Steps
 		state.Steps = since(all, sent)

@@ -6,8 +6,8 @@ import (
 	"crypto/subtle"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
-	"time"
 
 	"github.com/alexedwards/scs/v2"
 	"github.com/alexedwards/scs/v2/memstore"
@@ -28,8 +28,11 @@ type operator struct {
 	rollout  *rollout
 }
 
-// isOperator marks a session.
-const isOperator = "operator"
+// What is in a session.
+const (
+	isOperator = "operator"
+	saying     = "saying" // to the next page
+)
 
 func newOperator(b *backend, p pages) *operator {
 	m := newSessionManager(memstore.NewWithCleanupInterval(0)) // a few sessions, which end with the process
@@ -43,8 +46,8 @@ func (o *operator) routes(r gin.IRouter) {
 	r.POST("/operator/logout", o.logout)
 	own := r.Group("/operator", o.mustSignIn)
 	own.GET("", o.overview)
-	own.POST("/tenants/:id/suspend", o.change(o.tenants.Suspend))
-	own.POST("/tenants/:id/resume", o.change(o.tenants.Resume))
+	own.POST("/tenants/:id/suspend", o.change("suspended", o.tenants.Suspend))
+	own.POST("/tenants/:id/resume", o.change("resumed", o.tenants.Resume))
 	own.POST("/tenants/:id/key", o.newKey)
 	own.POST("/migrate", o.begin("migrate", o.rollout.up))
 	own.POST("/rollback", o.begin("roll back", o.rollout.down))
@@ -105,12 +108,15 @@ func (o *operator) logout(c *gin.Context) {
 	c.Redirect(http.StatusSeeOther, "/operator/login")
 }
 
-// change suspends or resumes a customer.
-func (o *operator) change(f func(context.Context, scope.Tenant) error) gin.HandlerFunc {
+// change suspends or resumes a customer, and says so on the page that follows.
+func (o *operator) change(done string, f func(context.Context, scope.Tenant) error) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		t, err := scope.Parse(c.Param("id"))
 		if err == nil {
 			err = f(c.Request.Context(), t)
+		}
+		if err == nil {
+			err = o.say(c.Request.Context(), t.String()+" is "+done)
 		}
 		if err != nil {
 			o.failCustomer(c, err)
@@ -118,6 +124,23 @@ func (o *operator) change(f func(context.Context, scope.Tenant) error) gin.Handl
 		}
 		c.Redirect(http.StatusSeeOther, "/operator")
 	}
+}
+
+// say keeps a message for the next page: after a redirect, a reload sends no form again.
+func (o *operator) say(ctx context.Context, message string) error {
+	o.sessions.Put(ctx, saying, message)
+	_, _, err := o.sessions.Commit(ctx) // the cookie stays as it is
+	return err
+}
+
+// said returns the message, which is not shown again.
+func (o *operator) said(ctx context.Context) (string, error) {
+	message := o.sessions.PopString(ctx, saying)
+	if message == "" {
+		return "", nil
+	}
+	_, _, err := o.sessions.Commit(ctx)
+	return message, err
 }
 
 // newKey makes an access key for a customer who has lost theirs, or never saw it because
@@ -171,8 +194,9 @@ const perPage = 50
 
 // operatorPage is what the operator sees.
 type operatorPage struct {
+	Message   string // of what was done
 	Customers []customer
-	Next      string // where the next page begins; "" on the last
+	Next      int // page; 0 on the last
 	Runs      []migrator.RunInfo
 	Rollout   rolloutState
 }
@@ -182,14 +206,13 @@ type customer struct {
 	catalog.Tenant
 	Version  string // the last migration
 	Progress migrator.State
-	Since    time.Time
 	Failure  string
 }
 
 func (o *operator) overview(c *gin.Context) {
 	ctx := c.Request.Context()
 	state, _ := o.rollout.look() // first: if a rollout is over here, the rest is as it has left it
-	customers, next, err := o.customers(ctx, c.Query("after"))
+	customers, next, err := o.customers(ctx, pageOf(c))
 	if err != nil {
 		o.fail(c, err)
 		return
@@ -199,34 +222,49 @@ func (o *operator) overview(c *gin.Context) {
 		o.fail(c, err)
 		return
 	}
-	o.show(c, http.StatusOK, "operator", "Customers", operatorPage{customers, next, runs, state})
+	message, err := o.said(ctx)
+	if err != nil {
+		o.fail(c, err)
+		return
+	}
+	o.show(c, http.StatusOK, "operator", "Customers", operatorPage{message, customers, next, runs, state})
 }
 
-// customers returns a page of customers, those whose ids follow after, and where they
-// are by the ledger.
-func (o *operator) customers(ctx context.Context, after string) (list []customer, next string, err error) {
-	var ids []scope.Tenant
+// pageOf returns which page of the list is asked for, from 1 on.
+func pageOf(c *gin.Context) int {
+	n, err := strconv.ParseInt(c.Query("page"), 10, 32)
+	if err != nil || n < 1 {
+		return 1
+	}
+	return int(n)
+}
+
+// customers returns a page of customers, with where they are by the ledger. Pages are
+// counted, and do not begin behind an id: the list has the database's order of texts, in
+// which '-' may stand elsewhere than in Go's.
+func (o *operator) customers(ctx context.Context, number int) (list []customer, next int, err error) {
+	skip := (number - 1) * perPage
 	for t, err := range o.tenants.List(ctx, catalog.Filter{}) {
 		if err != nil {
-			return nil, "", err
+			return nil, 0, err
 		}
-		if t.ID.String() <= after {
+		if skip > 0 {
+			skip--
 			continue
 		}
 		if len(list) == perPage {
-			next = ids[perPage-1].String()
+			next = number + 1
 			break
 		}
-		list, ids = append(list, customer{Tenant: t, Failure: t.Failure}), append(ids, t.ID)
+		list = append(list, customer{Tenant: t, Failure: t.Failure})
 	}
-	if len(ids) == 0 {
-		return nil, "", nil
-	}
-	return list, next, o.versions(ctx, list, ids)
+	return list, next, o.versions(ctx, list)
 }
 
-func (o *operator) versions(ctx context.Context, list []customer, ids []scope.Tenant) error {
-	statuses, err := o.migrator().Status(ctx, migrator.Selection{IDs: ids})
+// versions asks for all customers, which the ledger reads anyway: to name one that the
+// migrator does not have, such as one whose sign-up has failed, would be an error.
+func (o *operator) versions(ctx context.Context, list []customer) error {
+	statuses, err := o.migrator().Status(ctx, migrator.Selection{})
 	if err != nil {
 		return err
 	}
@@ -235,8 +273,8 @@ func (o *operator) versions(ctx context.Context, list []customer, ids []scope.Te
 		byID[s.Tenant.ID] = s
 	}
 	for i := range list {
-		s := byID[list[i].ID]
-		list[i].Version, list[i].Progress, list[i].Since = s.Last, s.State, s.Since
+		s := byID[list[i].ID] // zero of one that the migrator does not have
+		list[i].Version, list[i].Progress = s.Last, s.State
 		if s.Failure != nil {
 			list[i].Failure = s.Failure.Message
 		}

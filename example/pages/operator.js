@@ -2,6 +2,7 @@
 const line = document.getElementById("rollout-state");
 const bar = document.getElementById("rollout-bar");
 const list = document.getElementById("events");
+let last = 0; // number of the last step shown: a stream that is opened again begins anew
 let was = line.textContent.includes("under way");
 
 new EventSource("/operator/events").addEventListener("rollout", (event) => {
@@ -11,7 +12,8 @@ new EventSource("/operator/events").addEventListener("rollout", (event) => {
     (now.running ? ", under way" : "") + (now.error ? ` – ${now.error}` : "");
   bar.max = now.total || 1;
   bar.value = now.running ? now.done : bar.max;
-  for (const step of now.steps) {
+  for (const step of now.steps.filter((step) => step.number > last)) {
+    last = step.number;
     const item = document.createElement("li");
     item.textContent = [step.customer, step.kind, step.migration, step.took].filter(Boolean).join(" ");
     list.prepend(item);
