@@ -1,6 +1,9 @@
 package cli
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"github.com/tenantry/tenantry/doctor"
@@ -9,8 +12,8 @@ import (
 const doctorLong = `Look at the service as it runs, and say what is wrong with it, why that matters and
 how to mend it. It connects as the application does, and changes nothing.
 
-The exit code is 4 if there is a warning or a problem, and 0 if there is nothing,
-or only what is good to know.`
+The exit code is 4 if there is a warning or a problem, 0 if there is nothing, or
+only what is good to know, and 1 if something could not be measured.`
 
 // findingView is a finding as JSON.
 type findingView struct {
@@ -25,11 +28,17 @@ type findingView struct {
 func (t *tree) doctor() *cobra.Command {
 	processes, budget := 1, 0
 	var prefix string
+	var accepted []string
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "Look for what is wrong with the service, and say how to mend it", Long: doctorLong,
 		Args: wants(), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			opts := []doctor.Option{doctor.WithProcesses(processes)}
+			for _, id := range accepted {
+				if !slices.Contains(doctor.IDs(), id) {
+					return usage("--accept: there is no finding %q: the ids are %s", id, strings.Join(doctor.IDs(), ", "))
+				}
+			}
+			opts := []doctor.Option{doctor.WithProcesses(processes), doctor.WithAccepted(accepted...)}
 			if budget > 0 {
 				opts = append(opts, doctor.WithBudget(budget))
 			}
@@ -42,6 +51,8 @@ func (t *tree) doctor() *cobra.Command {
 	countFlag(cmd, &processes, "processes", "", "how many processes of the service run at a `time`")
 	countFlag(cmd, &budget, "budget", "", "the most connections of one process to tenants' databases on the main server, if plugin.WithBudget was given a `number`")
 	cmd.Flags().StringVar(&prefix, "schema-prefix", "", "how names of tenants' schemas begin that no catalog has made (default tenant_)")
+	cmd.Flags().StringSliceVar(&accepted, "accept", nil, "tell findings with this `id`, and let them pass; may be repeated")
+	_ = cmd.RegisterFlagCompletionFunc("accept", cobra.FixedCompletions(doctor.IDs(), cobra.ShellCompDirectiveNoFileComp))
 	return t.outputFlag(cmd)
 }
 
@@ -56,7 +67,7 @@ func (t *tree) examine(cmd *cobra.Command, s *Service, opts []doctor.Option) err
 		opts = append(opts, doctor.WithCatalog(s.Tenants))
 	}
 	findings, incomplete := doctor.Examine(cmd.Context(), db, opts...)
-	if err := t.printFindings(cmd, findings); err != nil {
+	if err := t.printFindings(cmd, findings, incomplete); err != nil {
 		return err
 	}
 	if incomplete != nil {
@@ -74,7 +85,8 @@ func (t *tree) examine(cmd *cobra.Command, s *Service, opts []doctor.Option) err
 	return nil
 }
 
-func (t *tree) printFindings(cmd *cobra.Command, findings []doctor.Finding) error {
+// printFindings says that all is well only if all was measured.
+func (t *tree) printFindings(cmd *cobra.Command, findings []doctor.Finding, incomplete error) error {
 	views := make([]findingView, len(findings))
 	for i, f := range findings {
 		views[i] = findingView(f)
@@ -89,7 +101,7 @@ func (t *tree) printFindings(cmd *cobra.Command, findings []doctor.Finding) erro
 			s.row("  why", v.Why)
 			s.row("  how", v.How)
 		}
-		if doctor.Worst(findings) == doctor.Info {
+		if incomplete == nil && doctor.Worst(findings) == doctor.Info {
 			s.line("\nnothing has to be mended")
 		}
 	})

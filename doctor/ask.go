@@ -55,3 +55,11 @@ func count(n int, one string) string {
 
 // quoted writes a name as SQL has it.
 func quoted(name string) string { return pgx.Identifier{name}.Sanitize() }
+
+func quotedAll(names []string) string {
+	all := make([]string, len(names))
+	for i, n := range names {
+		all[i] = quoted(n)
+	}
+	return strings.Join(all, ", ")
+}

@@ -43,18 +43,19 @@ func (e *exam) basePath(ctx context.Context, c *pgx.Conn) error {
 	}
 	f.What = fmt.Sprintf("The default search_path of the base pool's connections leads to the schema %s, where there are %s.", some(names), count(relations, "relation"))
 	f.Why = "It should lead nowhere: SQL that reaches a connection past its tenant's settings must find no table to read, and no place to make one."
-	f.How = e.emptyPath(c)
+	f.How, err = e.emptyPath(ctx, c)
 	e.find(f)
-	return nil
+	return err
 }
 
-// emptyPath says how the default path becomes empty.
-func (e *exam) emptyPath(c *pgx.Conn) string {
-	if e.pooled {
-		return fmt.Sprintf(`The pooler does not pass search_path on at start-up, so set it at the server and reconnect: alter role %s in database %s set search_path = ''.`,
-			quoted(c.Config().User), quoted(c.Config().Database))
+// emptyPath says how the default path becomes empty. A pooler may log in to another
+// database, as another role, than its client names.
+func (e *exam) emptyPath(ctx context.Context, c *pgx.Conn) (string, error) {
+	if !e.pooled {
+		return "The plugin connects with an empty search_path, and something sets another one afterwards: take it out of the hooks of plugin.WithPoolConfig (AfterConnect, BeforeAcquire, PrepareConn).", nil
 	}
-	return "The plugin connects with an empty search_path, and something sets another one afterwards: take it out of the hooks of plugin.WithPoolConfig (AfterConnect, BeforeAcquire, PrepareConn)."
+	role, err := one[string](ctx, c, "select pg_catalog.format('%I in database %I', session_user, pg_catalog.current_database())")
+	return fmt.Sprintf(`The pooler does not pass search_path on at start-up, so set it at the server and reconnect: alter role %s set search_path = ''.`, role), err
 }
 
 // public looks at the schema public, where everybody could make tables before
@@ -71,7 +72,7 @@ func (e *exam) public(ctx context.Context, c *pgx.Conn) error {
 			ID: "public-create", Severity: Warning,
 			What: fmt.Sprintf("Everybody may make tables and functions in the schema %s.", some(open)),
 			Why:  "What one tenant's role or login makes there, with a name that others look for, their statements may meet.",
-			How:  fmt.Sprintf("revoke create on schema %s from public.", quoted(open[0])),
+			How:  fmt.Sprintf("revoke create on schema %s from public.", quotedAll(open)),
 		})
 	}
 	return e.publicTables(ctx, c)

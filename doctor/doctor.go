@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"gorm.io/gorm"
@@ -14,8 +15,10 @@ import (
 
 // Examine examines the service behind db, a *gorm.DB with the plugin, and returns
 // its findings, those that matter most first. It uses one connection of the base
-// pool, the catalog's own ones, and, for tenants on other servers, those of their
-// places. It only reads, so it may run beside the service at any time.
+// pool, the catalog's own ones, and those of a few tenants of each server. It only
+// reads, so it may run beside the service at any time, and sends as many statements
+// for ten thousand tenants as for ten, but for the pages in which the catalog lists
+// them. A server that does not answer holds it up for some seconds.
 //
 // The error joins those of what could not be measured, for want of rights for
 // example; what was found besides is returned with it.
@@ -28,18 +31,17 @@ func Examine(ctx context.Context, db *gorm.DB, opts ...Option) ([]Finding, error
 	if err != nil {
 		return nil, err
 	}
-	e := &exam{config: cfg, connector: connector, db: db}
+	e := &exam{config: cfg, connector: connector, db: db, others: map[string]objects{}}
 	if err := e.listTenants(ctx); err != nil {
 		return nil, err
 	}
-	base := driver.Target{Pool: connector.Base}
-	err = base.Lend(ctx, func(c *pgx.Conn) error { return e.onBase(ctx, c) })
+	err = e.onBasePool(ctx, func(c *pgx.Conn) error { return e.onBase(ctx, c) })
 	// The connection is given back: the base pool may have no other.
 	err = errors.Join(err, e.afterwards(ctx))
 	if err != nil {
 		err = fmt.Errorf("doctor: %w", err)
 	}
-	return sorted(e.findings), err
+	return e.ranked(), err
 }
 
 // connectorOf returns what the plugin has put into db.
@@ -65,11 +67,15 @@ type exam struct {
 	db        *gorm.DB
 	findings  []Finding
 
-	tenants []catalog.Tenant // rows of the catalog, read before anything else
-	pooled  bool             // a pooler stands in between
-	read    bool             // the readings are complete
-	paths   paths
-	here    objects // what is on the server of the base pool
+	tenants   []catalog.Tenant // rows of the catalog, read before anything else
+	pooled    bool             // a pooler stands in between
+	read      bool             // the readings are complete
+	paths     paths
+	identity  string             // of the catalog; "" if there is none, or it can't be read
+	here      objects            // what is on the server of the base pool
+	others    map[string]objects // and on other servers, as far as they have answered
+	witnesses []sample           // who has read that
+	refusals  []refusal
 }
 
 // check is one that needs a connection of the base pool.
@@ -95,8 +101,9 @@ func judgements() []check {
 		{"the base path", (*exam).basePath},
 		{"the schema public", (*exam).public},
 		{"the login", (*exam).login},
-		{"the tenants' roles", (*exam).tenantRoles},
 		{"rights on tenants' schemas", (*exam).openSchemas},
+		{"rights on tenants' databases", (*exam).openDatabases},
+		{"rights on the catalog", (*exam).openCatalog},
 		{"shadowed tables", (*exam).shadows},
 		{"connections", (*exam).connections},
 		{"locks", (*exam).locks},
@@ -135,8 +142,31 @@ func (e *exam) afterwards(ctx context.Context) error {
 		return err
 	}
 	e.notifications(ctx)
-	return errors.Join(e.compareTenants(ctx), e.reachOthers(ctx))
+	if err := e.askServers(ctx); err != nil {
+		return err
+	}
+	e.tenantRoles()
+	return e.compareTenants(ctx)
+}
+
+// onBasePool calls f with a connection of the base pool, without any tenant.
+func (e *exam) onBasePool(ctx context.Context, f func(*pgx.Conn) error) error {
+	base := driver.Target{Pool: e.connector.Base}
+	return base.Lend(ctx, f)
 }
 
 // find adds a finding.
 func (e *exam) find(f Finding) { e.findings = append(e.findings, f) }
+
+// ranked returns the findings, what matters most first, and else in the order of the
+// checks.
+func (e *exam) ranked() []Finding {
+	for i, f := range e.findings {
+		if f.Severity > Info && slices.Contains(e.accepted, f.ID) {
+			e.findings[i].Severity = Info
+			e.findings[i].How = "It is accepted, and nothing has to be done. To mend it: " + f.How
+		}
+	}
+	slices.SortStableFunc(e.findings, func(a, b Finding) int { return int(b.Severity) - int(a.Severity) })
+	return e.findings
+}

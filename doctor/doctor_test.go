@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 
 	"gorm.io/driver/postgres"
@@ -60,7 +61,7 @@ func TestWhatCantBeExaminedIsAnError(t *testing.T) {
 	s.open(t, s.dsn, plugin.BySchema())
 	for name, o := range map[string]doctor.Option{
 		"nil": nil, "catalog": doctor.WithCatalog(nil), "processes": doctor.WithProcesses(0),
-		"budget": doctor.WithBudget(0), "prefix": doctor.WithSchemaPrefix(""),
+		"budget": doctor.WithBudget(0), "prefix": doctor.WithSchemaPrefix(""), "accepted": doctor.WithAccepted("nonsense"),
 	} {
 		if _, err := doctor.Examine(t.Context(), s.db, o); err == nil {
 			t.Errorf("option %s: no error", name)
@@ -69,6 +70,32 @@ func TestWhatCantBeExaminedIsAnError(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := doctor.Examine(ended, s.db); !errors.Is(err, context.Canceled) {
+		t.Errorf("got error %v", err)
+	}
+}
+
+// TestWhatCantBeMeasuredIsAnErrorBesideWhatWasFound takes a right away that the
+// check of the locks needs.
+func TestWhatCantBeMeasuredIsAnErrorBesideWhatWasFound(t *testing.T) {
+	t.Parallel()
+	s := on(t, pgtest.DSN(t))
+	s.plant(t, "alter role "+s.login+" createrole", "revoke select on pg_catalog.pg_trigger from public")
+	s.open(t, s.dsn, plugin.BySchema())
+	findings, err := doctor.Examine(t.Context(), s.db)
+	if err == nil || !strings.HasPrefix(err.Error(), "doctor: measure locks: ") {
+		t.Errorf("got error %v", err)
+	}
+	if len(findings) != 2 || findings[0].ID != "login-createrole" {
+		t.Errorf("got %+v", findings)
+	}
+}
+
+func TestACatalogOfAnotherDatabaseIsAnError(t *testing.T) {
+	t.Parallel()
+	s, other := withCatalog(t, pgtest.DSN(t)), on(t, pgtest.DSN(t))
+	other.open(t, other.dsn, plugin.BySchema())
+	_, err := doctor.Examine(t.Context(), other.db, doctor.WithCatalog(s.catalog))
+	if err == nil || !strings.Contains(err.Error(), "not open on the master database") {
 		t.Errorf("got error %v", err)
 	}
 }

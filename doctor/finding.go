@@ -1,9 +1,6 @@
 package doctor
 
-import (
-	"fmt"
-	"slices"
-)
+import "fmt"
 
 // Severity says how much a finding matters.
 type Severity int
@@ -34,7 +31,7 @@ func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil
 // Finding is one thing that [Examine] has found. Its texts are for people, may
 // change between versions, and hold no password and no connection string.
 type Finding struct {
-	ID       string // names the kind of finding, such as "pooler"; it does not change
+	ID       string // names the kind of finding: one of [IDs]
 	Severity Severity
 	What     string // what was measured
 	Why      string // why it matters
@@ -48,10 +45,4 @@ func Worst(findings []Finding) Severity {
 		worst = max(worst, f.Severity)
 	}
 	return worst
-}
-
-// sorted puts what matters most first, and else keeps the order.
-func sorted(findings []Finding) []Finding {
-	slices.SortStableFunc(findings, func(a, b Finding) int { return int(b.Severity) - int(a.Severity) })
-	return findings
 }

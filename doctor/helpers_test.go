@@ -181,6 +181,7 @@ func (s *system) mustFind(t testing.TB, ids []string, opts ...doctor.Option) doc
 	var first doctor.Finding
 	var got []string
 	for _, f := range findings {
+		seen(f)
 		mustBeComplete(t, f)
 		if f.ID == "server-version" {
 			continue

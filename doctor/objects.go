@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -10,10 +11,10 @@ import (
 	"github.com/tenantry/tenantry/catalog"
 )
 
-// objects is what may be a tenant's on the server of the base pool.
+// objects is what may be a tenant's on a server.
 type objects struct {
-	identity  string // of the catalog; "" if there is none, or it can't be read
-	schemas   []object
+	schemas   []object // of the database in which tenants have schemas
+	whole     bool     // those were read, too
 	databases []object
 	roles     []role
 }
@@ -39,45 +40,63 @@ func mark(identity, tenant string) string {
 	return fmt.Sprintf("tenantry %s tenant %s", identity, tenant)
 }
 
-// readObjects reads schemas, databases and roles.
+// readObjects reads what is on the server of the base pool.
 func (e *exam) readObjects(ctx context.Context, c *pgx.Conn) (err error) {
-	if e.here.identity, err = e.identity(ctx, c); err != nil {
+	if e.identity, err = e.readIdentity(ctx, c); err != nil {
 		return err
 	}
-	e.here.schemas, err = structs[object](ctx, c, `select nspname::text, coalesce(pg_catalog.obj_description(oid, 'pg_namespace'), ''), false
+	return e.here.read(ctx, c)
+}
+
+// read reads everything, if c leads to the database in which tenants have schemas.
+func (o *objects) read(ctx context.Context, c *pgx.Conn) (err error) {
+	o.schemas, err = structs[object](ctx, c, `select nspname::text, coalesce(pg_catalog.obj_description(oid, 'pg_namespace'), ''), false
 		from pg_catalog.pg_namespace where not pg_catalog.starts_with(nspname::text, 'pg_') and nspname not in ('information_schema', 'tenantry') order by 1`)
 	if err != nil {
 		return err
 	}
-	e.here.databases, err = structs[object](ctx, c, `select datname::text, coalesce(pg_catalog.shobj_description(oid, 'pg_database'), ''), datconnlimit = -2
+	o.whole = true
+	return o.readShared(ctx, c)
+}
+
+// readShared reads what all databases of a server have in common.
+func (o *objects) readShared(ctx context.Context, c *pgx.Conn) (err error) {
+	o.databases, err = structs[object](ctx, c, `select datname::text, coalesce(pg_catalog.shobj_description(oid, 'pg_database'), ''), datconnlimit = -2
 		from pg_catalog.pg_database order by 1`)
 	if err != nil {
 		return err
 	}
-	e.here.roles, err = structs[role](ctx, c, `select rolname::text, coalesce(pg_catalog.shobj_description(oid, 'pg_authid'), ''),
-		rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication, rolcanlogin, rolinherit,
-		array(select g.rolname::text from pg_catalog.pg_auth_members m join pg_catalog.pg_roles g on g.oid = m.roleid where m.member = r.oid order by 1)
-		from pg_catalog.pg_roles r order by 1`)
+	o.roles, err = structs[role](ctx, c, `select r.rolname::text, coalesce(pg_catalog.shobj_description(r.oid, 'pg_authid'), ''),
+		rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication, rolcanlogin, rolinherit, coalesce(g.names, '{}')
+		from pg_catalog.pg_roles r left join (
+			select m.member, pg_catalog.array_agg(distinct g.rolname::text order by g.rolname::text) as names
+			from pg_catalog.pg_auth_members m join pg_catalog.pg_roles g on g.oid = m.roleid group by 1) g on g.member = r.oid
+		order by 1`)
 	return err
 }
 
-// identity returns the catalog's identity, which is in its marks.
-func (e *exam) identity(ctx context.Context, c *pgx.Conn) (string, error) {
+// readIdentity returns the catalog's identity, which is in its marks, and "" where
+// the login has no right to read it.
+func (e *exam) readIdentity(ctx context.Context, c *pgx.Conn) (string, error) {
 	if e.catalog == nil {
 		return "", nil
 	}
-	readable, err := one[bool](ctx, c, `select exists (select from pg_catalog.pg_class t join pg_catalog.pg_namespace n on n.oid = t.relnamespace
-		where n.nspname = 'tenantry' and t.relname = 'identity'
-		and case when pg_catalog.has_schema_privilege(n.oid, 'usage') then pg_catalog.has_table_privilege(t.oid, 'select') else false end)`)
-	if err != nil || !readable {
+	readable, err := texts(ctx, c, `select case when pg_catalog.has_schema_privilege(n.oid, 'usage') then pg_catalog.has_table_privilege(t.oid, 'select') else false end::pg_catalog.text
+		from pg_catalog.pg_class t join pg_catalog.pg_namespace n on n.oid = t.relnamespace where n.nspname = 'tenantry' and t.relname = 'identity'`)
+	switch {
+	case err != nil:
 		return "", err
+	case len(readable) == 0:
+		return "", errors.New("the *gorm.DB is not open on the master database of the catalog")
+	case readable[0] != "true":
+		return "", nil
 	}
 	return one[string](ctx, c, "select id from tenantry.identity")
 }
 
 // marked reports whether the catalog has made something.
-func (o objects) marked(text string) bool {
-	return o.identity != "" && strings.HasPrefix(text, mark(o.identity, ""))
+func (e *exam) marked(text string) bool {
+	return e.identity != "" && strings.HasPrefix(text, mark(e.identity, ""))
 }
 
 // listTenants reads the catalog.
@@ -104,17 +123,26 @@ func (e *exam) inBase(t catalog.Tenant) bool {
 }
 
 // tenantSchemas returns the schemas of the base pool's database that are tenants',
-// and the role that each tenant has, if it has one.
+// and the role that each tenant has, if it has one. Of a tenant without a row, who may
+// have signed up just now, schema and role have one mark.
 func (e *exam) tenantSchemas() map[string]string {
-	rows := map[string]string{}
+	rows, marks := map[string]string{}, map[string]string{}
 	for _, t := range e.tenants {
 		if e.inBase(t) {
 			rows[t.Schema] = t.Role
 		}
 	}
+	for _, r := range e.here.roles {
+		if e.marked(r.Mark) {
+			marks[r.Mark] = r.Name
+		}
+	}
 	found := map[string]string{}
 	for _, s := range e.here.schemas {
 		role, known := rows[s.Name]
+		if !known {
+			role = marks[s.Mark]
+		}
 		if (known || e.looksLikeTenant(s)) && !e.isShared(s.Name) {
 			found[s.Name] = role
 		}
@@ -124,5 +152,5 @@ func (e *exam) tenantSchemas() map[string]string {
 
 // looksLikeTenant reports whether a schema is a tenant's by its mark or its name.
 func (e *exam) looksLikeTenant(s object) bool {
-	return e.here.marked(s.Mark) || strings.HasPrefix(s.Name, e.prefix)
+	return e.marked(s.Mark) || strings.HasPrefix(s.Name, e.prefix)
 }

@@ -3,6 +3,8 @@ package doctor
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/tenantry/tenantry/catalog"
 )
@@ -15,6 +17,7 @@ type config struct {
 	processes int
 	budget    int // 0: not given
 	prefix    string
+	accepted  []string // ids
 }
 
 // WithCatalog makes Examine compare the catalog with what is on the server. The
@@ -64,6 +67,21 @@ func WithSchemaPrefix(prefix string) Option {
 			return errors.New("doctor: WithSchemaPrefix: the prefix is empty, and every schema would be a tenant's")
 		}
 		cfg.prefix = prefix
+		return nil
+	}
+}
+
+// WithAccepted makes findings with these [IDs] an [Info]: somebody has judged
+// them, and they are still told. The default is none. An id that does not exist is an
+// error.
+func WithAccepted(ids ...string) Option {
+	return func(cfg *config) error {
+		for _, id := range ids {
+			if !slices.Contains(IDs(), id) {
+				return fmt.Errorf("doctor: WithAccepted: there is no finding %q: the ids are %s", id, strings.Join(IDs(), ", "))
+			}
+		}
+		cfg.accepted = append(cfg.accepted, ids...)
 		return nil
 	}
 }

@@ -46,8 +46,9 @@ func (e *exam) pooler(ctx context.Context, c *pgx.Conn) error {
 	return nil
 }
 
-// hearing is how long a catalog that was opened just now may take until it listens.
-const hearing = 2 * time.Second
+// hearing is how long a catalog that was opened just now may take until it listens. One
+// that has lost its connection waits 2 seconds before it tries again.
+const hearing = 5 * time.Second
 
 // notifications finds out whether the catalog hears of changes.
 func (e *exam) notifications(ctx context.Context) {

@@ -3,7 +3,6 @@ package doctor_test
 import (
 	"testing"
 
-	"github.com/tenantry/tenantry/catalog"
 	"github.com/tenantry/tenantry/doctor"
 	"github.com/tenantry/tenantry/internal/pgserver/pgtest"
 	"github.com/tenantry/tenantry/plugin"
@@ -50,27 +49,6 @@ func TestATenantsRoleThatMayTooMuchIsFound(t *testing.T) {
 			s.plant(t, expand(c.sql, "$role", role, "$acme", s.tenant(t, "acme").Role))
 			t.Cleanup(func() { s.plant(t, "alter role "+role+" nosuperuser noreplication nobypassrls") }) // or the catalog may not drop it
 			mustSay(t, s.mustFind(t, []string{"tenant-role"}), doctor.Problem, role+" ("+c.want)
-		})
-	}
-}
-
-func TestATenantsSchemaThatIsOpenToOthersIsFound(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct{ name, sql, want string }{
-		{"everybody", "grant usage on schema $schema to public", " to everybody"},
-		{"another tenant", "grant usage on schema $schema to $other", "usage on acme_"},
-		{"itself", "grant create on schema $schema to $own", "create on acme_"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			s := withCatalog(t, pgtest.DSN(t))
-			s.create(t, catalog.New{ID: "initech"})
-			acme := s.tenant(t, "acme")
-			s.plant(t, expand(c.sql, "$schema", acme.Schema, "$other", s.tenant(t, "initech").Role, "$own", acme.Role))
-			mustSay(t, s.mustFind(t, []string{"tenant-schema-rights"}), doctor.Problem, c.want)
-			s.plant(t, expand("revoke all on schema $schema from public, $other", "$schema", acme.Schema, "$other", s.tenant(t, "initech").Role),
-				expand("revoke create on schema $schema from $own", "$schema", acme.Schema, "$own", acme.Role))
-			s.mustFind(t, nil)
 		})
 	}
 }

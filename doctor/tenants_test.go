@@ -89,19 +89,6 @@ func TestTenantsThatWereCutOffAreFound(t *testing.T) {
 	s.plant(t, "update tenantry.tenants set state = 'active', failure = '' where id = 'acme'")
 }
 
-func TestATenantOfAnotherServerThatIsGoneIsFound(t *testing.T) {
-	t.Parallel()
-	other := on(t, pgtest.DSN(t))
-	s := withCatalog(t, pgtest.DSN(t))
-	if err := s.catalog.AddServer(t.Context(), catalog.NewServer{Name: "eu", ConnString: other.dsn}); err != nil {
-		t.Fatal(err)
-	}
-	s.create(t, catalog.New{ID: "initech", Server: "eu"})
-	s.mustFind(t, nil)
-	other.plant(t, "drop schema "+s.tenant(t, "initech").Schema+" cascade")
-	mustSay(t, s.mustFind(t, []string{"tenant-unreachable"}), doctor.Problem, "initech (server eu)", "3F000")
-}
-
 func TestTablesThatStandInTwoPlacesAreFound(t *testing.T) {
 	t.Parallel()
 	s := on(t, pgtest.DSN(t))
