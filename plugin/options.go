@@ -60,8 +60,10 @@ func WithPoolConfig(f func(*pgxpool.Config) error) Option {
 // WithSQLComment adds the tenant to the text of each of its statements, as a comment
 // in sqlcommenter's form, /*tenant='acme'*/: then pg_stat_activity, the server's log and
 // auto_explain show whose a statement is. BEGIN and COMMIT have none, and neither have
-// statements under scope.Shared. pg_stat_statements counts a statement of all tenants as
-// one, and shows the comment that it has seen first. The default is none.
+// statements under scope.Shared, nor those that a function given to [WithConn] sends. A
+// comment of the text's own stays, and this one stands behind it. A tracer sees it too.
+// pg_stat_statements counts a statement of all tenants as one, and shows the comment that
+// it has seen first. The default is none.
 func WithSQLComment() Option {
 	return func(c *config) error {
 		c.comments = true

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 )
@@ -99,6 +100,33 @@ func (l *lease) destroy() {
 }
 
 func (l *lease) conn() *pgx.Conn { return l.std.Conn() }
+
+// traced calls send and shows the user's tracer query as what is sent: what travels
+// with it is ours, and names the tenant's place.
+func (l *lease) traced(ctx context.Context, query string, send func(context.Context) (pgconn.CommandTag, error)) (pgconn.CommandTag, error) {
+	tracer := l.link.tracer
+	if tracer == nil {
+		return send(ctx)
+	}
+	ctx = tracer.TraceQueryStart(ctx, l.conn(), pgx.TraceQueryStartData{SQL: query})
+	tag, err := send(ctx)
+	tracer.TraceQueryEnd(ctx, l.conn(), pgx.TraceQueryEndData{CommandTag: tag, Err: err})
+	return tag, err
+}
+
+// simple sends text in one simple message, past the tracer, and returns the last
+// command's tag. It calls each with every result, if each is not nil.
+func (l *lease) simple(ctx context.Context, text string, each func(*pgconn.ResultReader)) (tag pgconn.CommandTag, err error) {
+	results := l.conn().PgConn().Exec(ctx, text)
+	for results.NextResult() {
+		r := results.ResultReader()
+		if each != nil {
+			each(r)
+		}
+		tag, _ = r.Close() // results.Close returns the error
+	}
+	return tag, results.Close()
+}
 
 // idle reports whether the connection is between transactions.
 func (l *lease) idle() bool { return l.conn().PgConn().TxStatus() == 'I' }

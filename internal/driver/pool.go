@@ -22,6 +22,7 @@ const linkKey = "tenantry.link"
 // link is what this package knows of one real connection.
 type link struct {
 	filter *wire.Filter
+	tracer pgx.QueryTracer // the user's, or nil
 	pool   *facts
 	leased bool // at least once
 }
@@ -94,7 +95,7 @@ func (f *facts) install(cc *pgx.ConnConfig) {
 		return build(filter, filter)
 	}
 	cc.AfterConnect = func(ctx context.Context, c *pgconn.PgConn) error {
-		c.CustomData()[linkKey] = &link{filter: filter, pool: f}
+		c.CustomData()[linkKey] = &link{filter: filter, tracer: cc.Tracer, pool: f}
 		if err := f.detect(ctx, c); err != nil {
 			return err
 		}

@@ -32,17 +32,20 @@ func (c *conn) execText(ctx context.Context, query string, t traits) (driver.Res
 }
 
 // execImplicit runs a text outside a transaction. It is first sent like any
-// other statement. The server refuses what can't be sent so before any of it
-// has run: several statements in one text, or one that can't run in a
-// transaction.
+// other statement, unless it shows that it is several. The server refuses what
+// can't be sent so before any of it has run: several statements in one text, or one
+// that can't run in a transaction.
 //
 // CALL and DO start as a script: there the server lets their code end no
 // transaction, and with it the settings. Code that does is refused with all
 // that it did, and is run again under settings of the session.
 func (c *conn) execImplicit(ctx context.Context, query string, t traits) (tag pgconn.CommandTag, err error) {
-	if t.code {
+	switch {
+	case t.code:
 		tag, err = c.execScript(ctx, query)
-	} else {
+	case t.commands > 1:
+		return c.execScript(ctx, query)
+	default:
 		err = c.send(ctx, nil, func(l *lease) error {
 			tag, err = execExtended(ctx, l.conn(), query)
 			return retryable(err)
@@ -81,11 +84,14 @@ func refusedBy(err error, code string, routines ...string) bool {
 func (c *conn) execScript(ctx context.Context, query string) (tag pgconn.CommandTag, err error) {
 	err = c.hygienic(ctx, func(h hygiene) error {
 		lead := c.lease.target.script(local, h)
-		tag, err = c.lease.conn().Exec(ctx, lead+query)
+		tag, err = c.lease.traced(ctx, query, func(ctx context.Context) (pgconn.CommandTag, error) {
+			tag, err := c.lease.simple(ctx, lead+query, nil)
+			return tag, positioned(err, lead)
+		})
 		if err == nil {
 			c.lease.fresh = false
 		}
-		return positioned(err, lead)
+		return err
 	})
 	if c.lease != nil && c.lease.refusesSchema(err) {
 		err = c.lease.failed("apply settings", err)
@@ -111,7 +117,7 @@ func (c *conn) execSession(ctx context.Context, query string) (pgconn.CommandTag
 		return pgconn.CommandTag{}, errSessionPooled
 	}
 	err := c.hygienic(ctx, func(h hygiene) error {
-		_, err := c.lease.conn().Exec(ctx, c.lease.target.script(session, h))
+		_, err := c.lease.simple(ctx, c.lease.target.script(session, h), nil)
 		if err == nil {
 			c.lease.fresh = false
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // preambleKey is the context key of WithPreamble.
@@ -87,9 +88,7 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 	if c.inTx {
 		return nil, errors.New("tenantry: the connection is in a transaction already")
 	}
-	first := preamble(ctx, l.target)
-	first.SQL = begin + "; " + first.SQL
-	if err := c.begin(ctx, first); err != nil {
+	if err := c.begin(ctx, begin, preamble(ctx, l.target)); err != nil {
 		c.connector.Counters.Errors.Add(1)
 		return nil, err
 	}
@@ -99,23 +98,21 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 }
 
 // begin begins on a session without anybody's temporary tables, like send.
-func (c *conn) begin(ctx context.Context, first Preamble) error {
-	err := c.hygienic(ctx, func(h hygiene) error { return c.lease.begin(ctx, first, h) })
+func (c *conn) begin(ctx context.Context, begin string, first Preamble) error {
+	err := c.hygienic(ctx, func(h hygiene) error { return c.lease.begin(ctx, begin, first, h) })
 	if err != nil && c.lease != nil {
 		err = c.lease.failed("begin", retryable(err))
 	}
 	return err
 }
 
-// begin sends BEGIN, which is first's, and the settings. If the settings fail, the
-// transaction that has begun is ended.
-func (l *lease) begin(ctx context.Context, first Preamble, h hygiene) (err error) {
-	sql := first.SQL + l.target.script(local, h)
-	if first.Query == "" {
-		_, err = l.conn().Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
-	} else {
-		err = l.beginReading(ctx, sql+first.Query, first.Rows)
-	}
+// begin sends BEGIN, what comes first and the settings. If they fail, the transaction
+// that has begun is ended.
+func (l *lease) begin(ctx context.Context, begin string, first Preamble, h hygiene) error {
+	text := begin + "; " + first.SQL + l.target.script(local, h) + first.Query
+	_, err := l.traced(ctx, begin, func(ctx context.Context) (pgconn.CommandTag, error) {
+		return pgconn.NewCommandTag("BEGIN"), l.beginReading(ctx, text, first.Rows)
+	})
 	if err == nil {
 		l.fresh = false
 		return nil
@@ -127,21 +124,22 @@ func (l *lease) begin(ctx context.Context, first Preamble, h hygiene) (err error
 }
 
 // beginReading sends BEGIN and what follows, and gives the first column of the last
-// result to rows. It goes past pgx, which shows only the first result of a text.
-func (l *lease) beginReading(ctx context.Context, sql string, rows func([]string)) error {
-	results := l.conn().PgConn().Exec(ctx, sql)
-	var last []string
-	for results.NextResult() {
-		last = nil
-		for r := results.ResultReader(); r.NextRow(); {
-			last = append(last, string(r.Values()[0]))
-		}
-	}
-	if err := results.Close(); err != nil {
+// result to rows, if rows is not nil.
+func (l *lease) beginReading(ctx context.Context, text string, rows func([]string)) error {
+	if rows == nil {
+		_, err := l.simple(ctx, text, nil)
 		return err
 	}
-	rows(last)
-	return nil
+	var last []string
+	_, err := l.simple(ctx, text, func(r *pgconn.ResultReader) {
+		for last = nil; r.NextRow(); {
+			last = append(last, string(r.Values()[0]))
+		}
+	})
+	if err == nil {
+		rows(last)
+	}
+	return err
 }
 
 // detached runs a clean-up that must happen even if ctx has ended, and destroys
@@ -149,7 +147,7 @@ func (l *lease) beginReading(ctx context.Context, sql string, rows func([]string
 func (l *lease) detached(ctx context.Context, sql string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
-	if _, err := l.conn().Exec(ctx, sql); err != nil {
+	if _, err := l.simple(ctx, sql, nil); err != nil {
 		l.destroy()
 	}
 }
