@@ -1,5 +1,6 @@
-// Package pgproxy counts what a test sends to PostgreSQL. It is a TCP proxy
-// between client and server, so that nothing above the socket can hide from it.
+// Package pgproxy counts what a test sends to PostgreSQL, and makes the way there
+// longer. It is a TCP proxy between client and server, so that nothing above the
+// socket can hide from it.
 //
 //	proxy := pgproxy.Start(t, pgtest.DSN(t))
 //	conn, err := pgx.Connect(ctx, proxy.DSN(pgtest.DSN(t)))

@@ -10,6 +10,8 @@ import (
 const (
 	chunkSize = 32 << 10
 	queueSize = 256 // chunks on the way; more make the sender wait
+
+	timerSlack = 1500 * time.Microsecond
 )
 
 // chunk is what one read returned, and when it may arrive.
@@ -70,18 +72,20 @@ func (p pipe) write(queue <-chan chunk) {
 	}
 }
 
-// wait returns at due or, if that is earlier, when the proxy stops.
+// wait returns at due or, if that is earlier, when the proxy stops. The runtime's
+// timers may be a millisecond late in a process that has nothing else to do, which
+// is more than a short delay: the rest is slept.
 func (p pipe) wait(due time.Time) {
-	left := time.Until(due)
-	if left <= 0 {
-		return
+	if left := time.Until(due) - timerSlack; left > 0 {
+		timer := time.NewTimer(left)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-p.stopped:
+			return
+		}
 	}
-	timer := time.NewTimer(left)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-p.stopped:
-	}
+	sleep(time.Until(due))
 }
 
 func call(f func([]byte), b []byte) {

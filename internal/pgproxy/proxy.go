@@ -19,11 +19,12 @@ type Proxy struct {
 	listener        net.Listener
 	network, target string
 	delay           time.Duration
-	t               testing.TB
+	t               testing.TB // nil unless Start made it
 
 	connections, roundTrips, toServer, toClient atomic.Int64
 
-	stopped chan struct{} // closed by stop
+	stopped chan struct{} // closed by stop, which is called once
+	stop    func()
 	running sync.WaitGroup
 
 	mu   sync.Mutex // guards open
@@ -56,12 +57,28 @@ func Start(t testing.TB, target string, opts ...Option) *Proxy {
 	}
 	p.t = t
 	p.running.Go(p.accept)
-	t.Cleanup(p.stop)
+	t.Cleanup(p.Close)
 	return p
 }
 
+// Open is [Start] for a program. The caller closes the proxy. Its method DSN is
+// of no use then: see dsn.WithAddress and Addr.
+func Open(target string, opts ...Option) (*Proxy, error) {
+	p, err := newProxy(target, opts)
+	if err != nil {
+		return nil, err
+	}
+	p.running.Go(p.accept)
+	return p, nil
+}
+
+// Close cuts all connections and waits until they have ended. Further calls
+// wait for the first one.
+func (p *Proxy) Close() { p.stop() }
+
 func newProxy(target string, opts []Option) (*Proxy, error) {
 	p := &Proxy{stopped: make(chan struct{}), open: map[net.Conn]struct{}{}}
+	p.stop = sync.OnceFunc(p.end)
 	for _, o := range opts {
 		if err := o(p); err != nil {
 			return nil, err
@@ -90,7 +107,7 @@ func address(target string) (network, addr string, err error) {
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
 // DSN returns original, the connection string of a database on the target, with the
-// proxy's address in place of the server's. The test fails if it is none.
+// proxy's address in place of the server's. The test that started p fails if it is none.
 func (p *Proxy) DSN(original string) string {
 	p.t.Helper()
 	s, err := dsn.WithAddress(original, p.Addr())
@@ -133,7 +150,9 @@ func (p *Proxy) serve(client net.Conn) {
 	defer client.Close()
 	server, err := net.Dial(p.network, p.target)
 	if err != nil {
-		p.t.Logf("pgproxy: %v", err)
+		if p.t != nil {
+			p.t.Logf("pgproxy: %v", err)
+		}
 		return
 	}
 	defer server.Close()
@@ -173,7 +192,7 @@ func (p *Proxy) forget(conns ...net.Conn) {
 	}
 }
 
-func (p *Proxy) stop() {
+func (p *Proxy) end() {
 	close(p.stopped)
 	_ = p.listener.Close()
 	p.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tenantry/tenantry/internal/pgproxy"
+	"github.com/tenantry/tenantry/internal/pgserver/dsn"
 	"github.com/tenantry/tenantry/internal/pgserver/pgtest"
 )
 
@@ -126,6 +127,42 @@ func TestDelayCountsOncePerDirection(t *testing.T) {
 	exec(t, conn, "select 1", pgx.QueryExecModeSimpleProtocol)
 	if took := time.Since(start); took < 2*delay {
 		t.Errorf("it took %s, want at least %s", took, 2*delay)
+	}
+}
+
+func TestAShortDelayIsNotRoundedUp(t *testing.T) {
+	t.Parallel()
+	const delay = 100 * time.Microsecond
+	proxy := pgproxy.Start(t, pgtest.DSN(t), pgproxy.WithDelay(delay))
+	conn := connect(t, proxy.DSN(pgtest.DSN(t)))
+	defer conn.Close(t.Context())
+	shortest := time.Hour // a busy machine makes all others longer
+	for range 200 {
+		start := time.Now()
+		exec(t, conn, "select 1", pgx.QueryExecModeSimpleProtocol)
+		shortest = min(shortest, time.Since(start))
+	}
+	if shortest < 2*delay || shortest > 10*delay {
+		t.Errorf("the fastest of all took %s", shortest)
+	}
+}
+
+func TestAProgramsProxyEndsWithClose(t *testing.T) {
+	t.Parallel()
+	proxy, err := pgproxy.Open(pgtest.DSN(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	direct, err := dsn.WithAddress(pgtest.DSN(t), proxy.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := connect(t, direct)
+	exec(t, conn, "select 1")
+	proxy.Close()
+	proxy.Close()
+	if _, err := conn.Exec(t.Context(), "select 1"); err == nil {
+		t.Error("the connection outlives its proxy")
 	}
 }
 

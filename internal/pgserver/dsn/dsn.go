@@ -25,6 +25,12 @@ func WithDatabase(s, name string) (string, error) {
 	return change(s, part{"dbname", name})
 }
 
+// With returns s with another value for keyword, be it a part of the connection, such as
+// user, or a run-time setting, such as application_name. A new user has no password.
+func With(s, keyword, value string) (string, error) {
+	return change(s, part{keyword, value})
+}
+
 // WithAddress returns s for the server at addr, which is host:port. User and
 // password are written into the result, because a password file
 // would not know them for the new address.
@@ -114,7 +120,9 @@ func changeURL(s string, parts []part) (string, error) {
 	}
 	for _, p := range parts {
 		query.Del(p.keyword)
-		setURL(u, p)
+		if !setURL(u, p) {
+			query.Set(p.keyword, p.value)
+		}
 	}
 	if slices.ContainsFunc(parts, func(p part) bool { return p.keyword == "dbname" }) {
 		query.Del("database") // pgx's own name for it
@@ -123,7 +131,8 @@ func changeURL(s string, parts []part) (string, error) {
 	return u.String(), nil
 }
 
-func setURL(u *url.URL, p part) {
+// setURL reports whether a URL has a place of its own for p.
+func setURL(u *url.URL, p part) bool {
 	switch p.keyword {
 	case "dbname":
 		u.Path, u.RawPath = "/"+p.value, ""
@@ -135,5 +144,8 @@ func setURL(u *url.URL, p part) {
 		u.User = url.User(p.value)
 	case "password":
 		u.User = url.UserPassword(u.User.Username(), p.value)
+	default:
+		return false
 	}
+	return true
 }

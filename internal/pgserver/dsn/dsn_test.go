@@ -95,3 +95,18 @@ func TestErrorsDoNotShowThePassword(t *testing.T) {
 		}
 	}
 }
+
+func TestOneKeywordChangesAndTheRestStays(t *testing.T) {
+	for name, s := range forms {
+		t.Run(name, func(t *testing.T) {
+			changed, err := dsn.With(s, "search_path", `a b+'c'`)
+			if err != nil {
+				t.Fatal(err)
+			}
+			check(t, changed, "db.example", 6000, "one")
+			if c, err := dsn.Parse(changed); err != nil || c.RuntimeParams["search_path"] != `a b+'c'` {
+				t.Errorf("got %v, %v", c.RuntimeParams, err)
+			}
+		})
+	}
+}
