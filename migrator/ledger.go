@@ -13,14 +13,16 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/tenantry/tenantry/internal/driver"
 	"github.com/tenantry/tenantry/scope"
 )
 
-// ledgerConns is how many connections a call has to the ledger: for claims, for
-// results, and one that tells that the process is alive whatever the others do.
-const ledgerConns = 3
+// ledgerConns is how many connections a call has to the ledger: one for claims and
+// results, and one that tells that the process is alive whatever the other does. A new
+// connection takes the server longer than a hundred claims.
+const ledgerConns = 2
 
 //go:embed ledger.sql
 var ledgerSQL string
@@ -38,6 +40,7 @@ type ledger struct {
 	target *driver.Target
 	worker string // names this call among all that share a run
 	lease  time.Duration
+	turn   *semaphore.Weighted // of claims and results
 }
 
 // openLedger opens connections of its own: those of the application, or of the
@@ -48,7 +51,7 @@ func openLedger(ctx context.Context, cfg *pgxpool.Config, lease time.Duration) (
 	if err != nil {
 		return nil, fmt.Errorf("migrator: open the ledger: %w", err)
 	}
-	return &ledger{target: &driver.Target{Pool: pool}, worker: rand.Text(), lease: lease}, nil
+	return &ledger{target: &driver.Target{Pool: pool}, worker: rand.Text(), lease: lease, turn: semaphore.NewWeighted(1)}, nil
 }
 
 func (l *ledger) close() { l.target.Pool.Close() }
@@ -95,6 +98,15 @@ func (l *ledger) insist(ctx context.Context, f func(*pgx.Conn) error) error {
 	return insist(ctx, isLost, func() error { return l.do(ctx, f) })
 }
 
+// inTurn is insist for claims and results.
+func (l *ledger) inTurn(ctx context.Context, f func(*pgx.Conn) error) error {
+	if err := l.turn.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer l.turn.Release(1)
+	return l.insist(ctx, f)
+}
+
 // lockLedger waits until no other process begins or ends a run.
 func lockLedger(ctx context.Context, tx pgx.Tx) error {
 	_, err := tx.Exec(ctx, "select pg_catalog.pg_advisory_xact_lock("+ledgerLock+")")
@@ -107,7 +119,7 @@ func makeLedger(ctx context.Context, c *pgx.Conn) error {
 			return err
 		}
 		var made bool // by another process meanwhile: IF NOT EXISTS would lock it all the same
-		if err := tx.QueryRow(ctx, "select pg_catalog.to_regclass('tenantry.results_tenant') is not null").Scan(&made); err != nil || made {
+		if err := tx.QueryRow(ctx, "select pg_catalog.to_regclass('tenantry.results') is not null").Scan(&made); err != nil || made {
 			return err
 		}
 		_, err := tx.Exec(ctx, ledgerSQL, pgx.QueryExecModeSimpleProtocol)
@@ -205,7 +217,7 @@ func readLists(ctx context.Context, q querier) (map[string][]string, error) {
 			rows.Close()
 			return nil, err
 		}
-		lists[name] = ids
+		lists[name] = sorted(ids)
 	}
 	return lists, rows.Err()
 }

@@ -45,8 +45,9 @@ create table if not exists tenantry.ledger (
 	worker text,
 	attempts bigint not null default 0,
 	failure jsonb
-);
-create index if not exists ledger_run on tenantry.ledger (run, server, state, wave, tenant);
+) with (fillfactor = 50);
+-- The state is not part of it, so that a run, which changes it twice, changes no index.
+create index if not exists ledger_run on tenantry.ledger (run, server, wave, tenant);
 
 -- What each run has done.
 create table if not exists tenantry.results (
@@ -58,6 +59,7 @@ create table if not exists tenantry.results (
 	rolled_back jsonb not null default '[]',
 	seconds double precision not null default 0,
 	finished_at timestamptz not null default now(),
-	primary key (run, tenant)
+	primary key (tenant, run)
 );
-create index if not exists results_tenant on tenantry.results (tenant);
+-- A run's results lie together.
+create index if not exists results_run on tenantry.results using brin (run) with (pages_per_range = 8);

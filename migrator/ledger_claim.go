@@ -12,16 +12,18 @@ import (
 // claimed is a tenant that this process is to migrate.
 type claimed struct {
 	tenant scope.Tenant
+	wave   int
 	taken  bool // over from a process that is dead
 }
 
-// claim takes up to n tenants of a server. None may mean that others have them
+// claim takes up to n tenants of a server, in order, that come after the given one: its
+// zero value is before all. None may mean that others have them
 // all, that canaries or the shared tables come first, or that the run is over. lost is
 // that a connection broke on the way: what was claimed by it, if anything, is not among
 // the claims.
-func (l *ledger) claim(ctx context.Context, run int64, server string, n int) (claims []claimed, lost bool, err error) {
+func (l *ledger) claim(ctx context.Context, run int64, server string, after claimed, n int) (claims []claimed, lost bool, err error) {
 	tries := 0
-	err = l.insist(ctx, func(c *pgx.Conn) error {
+	err = l.inTurn(ctx, func(c *pgx.Conn) error {
 		tries++
 		rows, err := c.Query(ctx, `with free as materialized (
 			select pg_catalog.pg_try_advisory_xact_lock_shared(`+fleetLock+`) as ok
@@ -29,21 +31,23 @@ func (l *ledger) claim(ctx context.Context, run int64, server string, n int) (cl
 			select stop_after from tenantry.runs where id = $1 and state = 'running'
 		), next as (
 			select l.tenant, l.state = 'running' as taken from tenantry.ledger l
-			where l.run = $1 and l.server = $2 and (select ok from free)
+			where l.run = $1 and l.server = $2 and (l.wave, l.tenant) > ($5, $6) and (select ok from free)
 				and (l.state = 'pending' or l.state = 'running' and l.worker <> $3 and not exists (select from tenantry.workers w where w.id = l.worker and w.until > now()))
 				and (l.wave = 0 or not exists (select from tenantry.ledger c where c.run = $1 and c.wave = 0 and c.state <> 'current'))
 				and exists (select from r where stop_after = 0 or (select count(*) from tenantry.ledger f where f.run = $1 and f.state = 'failed') < stop_after)
 			order by l.wave, l.tenant limit $4 for update of l skip locked
+		), mine as (
+			update tenantry.ledger l set state = 'running', worker = $3, since = now(), attempts = l.attempts + 1
+			from next where l.tenant = next.tenant
+			returning l.tenant, l.wave, next.taken
 		)
-		update tenantry.ledger l set state = 'running', worker = $3, since = now(), attempts = l.attempts + 1
-		from next where l.tenant = next.tenant
-		returning l.tenant, next.taken`, run, server, l.worker, n)
+		select tenant, wave, taken from mine order by wave, tenant`, run, server, l.worker, n, after.wave, after.tenant.String())
 		if err != nil {
 			return err
 		}
 		claims, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (t claimed, err error) {
 			var id string
-			if err := row.Scan(&id, &t.taken); err != nil {
+			if err := row.Scan(&id, &t.wave, &t.taken); err != nil {
 				return t, err
 			}
 			t.tenant, err = scope.Parse(id)
@@ -139,7 +143,7 @@ func (l *ledger) record(ctx context.Context, run int64, outcomes []outcome) erro
 	if err != nil {
 		return err
 	}
-	return l.insist(ctx, func(c *pgx.Conn) error {
+	return l.inTurn(ctx, func(c *pgx.Conn) error {
 		return pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
 			if err := enterLists(ctx, tx, lists); err != nil {
 				return err

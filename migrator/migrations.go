@@ -81,19 +81,23 @@ func (m Migrations) upTo(id string) (Migrations, error) {
 	return m[:n+1], nil
 }
 
-// without returns the migrations that are not in applied.
+// without returns the migrations that are not in applied, which is sorted: it is asked
+// for each tenant, and the lists may be long.
 func (m Migrations) without(applied []string) Migrations {
 	var rest Migrations
 	for _, migration := range m {
-		if !slices.Contains(applied, migration.ID) {
+		if _, found := slices.BinarySearch(applied, migration.ID); !found {
 			rest = append(rest, migration)
 		}
 	}
 	return rest
 }
 
-// unknown returns the ids that the list does not have.
+// unknown returns the ids of applied, which is sorted, that the list does not have.
 func (m Migrations) unknown(applied []string) []string {
+	if len(m)-len(m.without(applied)) == len(applied) {
+		return nil // as a rule
+	}
 	known := m.ids()
 	var ids []string
 	for _, id := range applied {
@@ -104,10 +108,10 @@ func (m Migrations) unknown(applied []string) []string {
 	return ids
 }
 
-// last returns which of the applied migrations comes last in the list.
+// last returns which of the applied migrations, which are sorted, comes last in the list.
 func (m Migrations) last(applied []string) string {
 	for i := len(m) - 1; i >= 0; i-- {
-		if slices.Contains(applied, m[i].ID) {
+		if _, found := slices.BinarySearch(applied, m[i].ID); found {
 			return m[i].ID
 		}
 	}

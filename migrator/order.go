@@ -203,14 +203,19 @@ func (o *order) tasks(fleet []Tenant, b book) (selected []Tenant, tasks []task, 
 		return nil, nil, err
 	}
 	selected = o.m.choose(o.Only, fleet, b)
-	idle := map[string]bool{} // lists of which it is known that nothing is to be done
+	// Most tenants have one of a few lists, of which it is known after the first of them
+	// whether something is to be done. What is undone may differ from tenant to tenant.
+	pending := map[string]bool{}
 	var unknown UnknownError
 	for _, t := range selected {
 		e := b.entryOf(t)
 		if e == nil { // it could not be read: what is the matter shows when it is its turn
 			e = &entry{state: Pending}
 		}
-		if idle[e.list] {
+		if known, ok := pending[e.list]; ok {
+			if known {
+				tasks = append(tasks, task{Tenant: t, entry: e})
+			}
 			continue
 		}
 		steps, err := o.steps(t.ID, e.applied)
@@ -223,8 +228,11 @@ func (o *order) tasks(fleet []Tenant, b book) (selected []Tenant, tasks []task, 
 			return nil, nil, &scope.TenantError{Op: o.verb(), Tenant: t.ID, Err: err}
 		case len(steps) > 0:
 			tasks = append(tasks, task{Tenant: t, entry: e})
+			fallthrough
 		default:
-			idle[e.list] = o.Kind != undoRun
+			if o.Kind != undoRun {
+				pending[e.list] = len(steps) > 0
+			}
 		}
 	}
 	if len(unknown.Tenants) > 0 {

@@ -101,7 +101,7 @@ func (m *Migrator) open(ctx context.Context, f func(context.Context, *ledger) er
 	cfg := m.connector.Base.Config()
 	if m.direct != nil {
 		cfg = m.direct.Copy()
-		driver.PreparePool(cfg)
+		driver.PreparePool(cfg, driver.Tuning{})
 		cfg.MaxConns, cfg.MinConns, cfg.MinIdleConns = int32(min(m.concurrency, 1<<15)+1), 0, 0 //nolint:gosec // small
 		pool, err := pgxpool.NewWithConfig(ctx, cfg)
 		if err != nil {

@@ -43,8 +43,8 @@ type shift struct {
 	scribe  *scribe
 	board   *board
 
-	mu     sync.Mutex // guards pace, mine, lost and unsure
-	pace   time.Duration
+	mu     sync.Mutex    // guards pace, mine, lost and unsure
+	pace   time.Duration // that tenants take; 0 until the first is through
 	mine   map[scope.Tenant]*Result
 	lost   map[string]bool // servers of which tenants may be claimed that nobody knows of
 	unsure []string        // tenants at which the context ended: COMMIT may have been on its way
@@ -57,7 +57,6 @@ func newShift(m *Migrator, l *ledger, o *order, e enlisted) *shift {
 		slots: semaphore.NewWeighted(int64(m.concurrency)),
 		mine:  map[scope.Tenant]*Result{},
 		lost:  map[string]bool{},
-		pace:  ahead,
 	}
 	seen := map[string]bool{}
 	for _, t := range e.tasks {
@@ -114,7 +113,8 @@ func (s *shift) beat(ctx context.Context) {
 func (s *shift) serve(ctx context.Context, server string) error {
 	c := newCrew(s, s.m.perServerLimit())
 	defer c.dismiss()
-	claim := func() ([]claimed, error) { return s.claim(ctx, server) }
+	last := claimed{}
+	claim := func() ([]claimed, error) { return s.claim(ctx, server, &last) }
 	for next := claim; ; {
 		claims, err := next()
 		if err != nil {
@@ -153,9 +153,22 @@ func (s *shift) serve(ctx context.Context, server string) error {
 	}
 }
 
-// claim claims tenants of a server.
-func (s *shift) claim(ctx context.Context, server string) ([]claimed, error) {
-	claims, lost, err := s.ledger.claim(ctx, s.run, server, s.appetite())
+// claim claims tenants of a server, those behind last first: what is done need not be
+// looked at each time.
+func (s *shift) claim(ctx context.Context, server string, last *claimed) ([]claimed, error) {
+	claims, err := s.claimAfter(ctx, server, *last)
+	if err == nil && len(claims) == 0 && *last != (claimed{}) {
+		claims, err = s.claimAfter(ctx, server, claimed{})
+	}
+	*last = claimed{}
+	if len(claims) > 0 {
+		*last = claims[len(claims)-1]
+	}
+	return claims, err
+}
+
+func (s *shift) claimAfter(ctx context.Context, server string, last claimed) ([]claimed, error) {
+	claims, lost, err := s.ledger.claim(ctx, s.run, server, last, s.appetite())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lost[server] = s.lost[server] || lost
@@ -205,6 +218,9 @@ func (s *shift) appetite() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	limit := min(s.m.concurrency, s.m.perServerLimit())
+	if s.pace == 0 {
+		return limit
+	}
 	return max(limit, min(mostClaimed, int(ahead*time.Duration(limit)/max(s.pace, time.Microsecond))))
 }
 
@@ -227,6 +243,9 @@ func (s *shift) migrate(ctx context.Context, c claimed) {
 func (s *shift) visit(ctx context.Context, c claimed, r *Result) (visited, error) {
 	e := s.fleet[c.tenant]
 	v := s.m.visitOf(ctx, c.tenant, e != nil && len(e.applied) > 0, func(applied []string) ([]step, error) { return s.order.steps(c.tenant, applied) })
+	if v.known && !c.taken { // of what a dead process has done, the ledger may not know
+		v.listed = e.applied
+	}
 	return s.m.tryHard(v, func(try int, err error) {
 		r.Attempts = try
 		if err != nil {
@@ -303,10 +322,16 @@ func (s *shift) note(r *Result) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mine[r.Tenant] = r
+	if s.pace == 0 {
+		s.pace = r.Duration
+	}
 	s.pace = (3*s.pace + r.Duration) / 4
 }
 
 func (s *shift) log(r *Result) {
+	if r.State == Current && !s.m.logger.Enabled(context.Background(), slog.LevelDebug) {
+		return // as a rule
+	}
 	attrs := []any{slog.Int64("run", s.run), slog.Any("tenant", r.Tenant), slog.Duration("duration", r.Duration)}
 	switch r.State {
 	case Failed:

@@ -115,7 +115,7 @@ func (m *Migrator) SharedStatus(ctx context.Context) (s SharedStatus, err error)
 			return err
 		}
 		pending := m.shared.without(applied)
-		s = SharedStatus{Applied: m.shared.without(pending.ids()).ids(), Pending: pending.ids(), Unknown: m.shared.unknown(applied)}
+		s = SharedStatus{Applied: m.shared.without(sorted(pending.ids())).ids(), Pending: pending.ids(), Unknown: m.shared.unknown(applied)}
 		return nil
 	})
 	return s, err

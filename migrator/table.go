@@ -46,9 +46,11 @@ func tableOf(tx *gorm.DB) (trackingTable, error) {
 	return table, err
 }
 
-// idsSQL reads the ids in the table. It is planned anew for each tenant, which
-// takes PostgreSQL longer than to run it: no more than this.
+// idsSQL reads the ids in the table.
 func (t trackingTable) idsSQL() string { return "select id from " + string(t) }
+
+// copySQL reads them at the beginning of a transaction: COPY is not planned at all.
+func (t trackingTable) copySQL() string { return "copy " + string(t) + " (id) to stdout" }
 
 func sorted(ids []string) []string {
 	slices.Sort(ids)

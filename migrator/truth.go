@@ -142,7 +142,7 @@ func (m *Migrator) readHalves(ctx context.Context, target driver.Target, all []l
 	switch {
 	case err == nil:
 		for _, l := range all {
-			out.set(l.tenant, found[l.tenant], nil)
+			out.set(l.tenant, sorted(found[l.tenant]), nil)
 		}
 	case len(all) == 1 || ctx.Err() != nil:
 		for _, l := range all {
@@ -175,7 +175,7 @@ func readTables(ctx context.Context, c *pgx.Conn, all []located) (map[scope.Tena
 	for i, n := range there {
 		selects[i] = "select " + strconv.Itoa(n) + ", id from " + names[n]
 	}
-	rows, err = c.Query(ctx, strings.Join(selects, " union all ")+" order by 1, 2")
+	rows, err = c.Query(ctx, strings.Join(selects, " union all "))
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ func (m *Migrator) tryHard(v visit, tried func(try int, err error), did func(ste
 		if !isCode(err, "55P03", "40P01") || try == maxTries || v.ctx.Err() != nil {
 			return out, err
 		}
+		v.listed = nil // what was done is not in it
 		tried(try, err)
 		if wait(v.ctx, pause(try)) != nil {
 			return out, err

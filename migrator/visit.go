@@ -25,6 +25,11 @@ type visit struct {
 	lock  string          // SQL of the key of its advisory lock
 	known bool            // its tracking table was seen once
 
+	// listed is what is applied by the ledger, sorted; nil if that is not to be relied
+	// on. The steps then begin before the tracking table was read, and if it turns out
+	// to be otherwise nothing of them is left.
+	listed []string
+
 	// steps says what is to be done, given what is applied.
 	steps func(applied []string) ([]step, error)
 
@@ -36,7 +41,7 @@ type visit struct {
 func (m *Migrator) visitOf(ctx context.Context, t scope.Tenant, known bool, steps func([]string) ([]step, error)) visit {
 	return visit{
 		ctx:   scope.With(ctx, t),
-		lock:  fmt.Sprintf("pg_catalog.hashtextextended('tenantry/migrator/%s', 0)", t),
+		lock:  "pg_catalog.hashtextextended('tenantry/migrator/" + t.String() + "', 0)",
 		known: known,
 		steps: steps,
 	}
@@ -72,6 +77,7 @@ func (m *Migrator) carryOut(v visit, out *visited) error {
 		if err != nil || next == nil {
 			return err
 		}
+		v.listed = nil // it was
 		part, err = m.outside(v, *next)
 		out.add(part)
 		if err != nil {
@@ -109,6 +115,7 @@ func isUnbegun(err error) bool {
 // findOut looks whether a COMMIT without an answer took effect. If it did not, the
 // steps are done once more: nothing of them is left.
 func (m *Migrator) findOut(v visit, lost *lostCommit) (visited, *step, error) {
+	v.listed = nil // the ledger does not know either
 	out, next, err := m.transact(v)
 	if err == nil && len(out.done) == 0 && slices.Equal(out.applied, lost.out.applied) {
 		return lost.out, lost.next, nil
@@ -136,6 +143,10 @@ func (m *Migrator) transact(v visit) (out visited, next *step, err error) {
 			out, next, err = m.tryTransact(v)
 			return err
 		})
+		if errors.Is(err, errListed) {
+			v.listed = nil
+			continue
+		}
 		if !isBusy(err) {
 			return out, next, err
 		}
@@ -148,32 +159,48 @@ func (m *Migrator) transact(v visit) (out visited, next *step, err error) {
 	}
 }
 
+// errListed is that the ledger's list is not the tenant's.
+var errListed = errors.New("the tenant has other migrations than the ledger says")
+
 // tryTransact needs two round trips besides those of the steps: BEGIN, which also
-// reads what is applied, and COMMIT, which also records.
+// reads what is applied, and COMMIT, which also records. If the ledger's list can be
+// relied on, BEGIN goes with the first step.
 func (m *Migrator) tryTransact(v visit) (out visited, next *step, err error) {
 	var table trackingTable
-	var before []string
-	ctx := driver.WithPreamble(m.limited(v.ctx), func(t *driver.Target) driver.Preamble {
+	before := v.listed
+	begun, performed := false, false
+	var refused error
+	ctx := driver.WithPreamble(v.ctx, func(t *driver.Target) driver.Preamble {
+		begun, refused = false, nil // database/sql may try another connection
 		p := v.preamble(t)
+		p.Query = m.limits()
 		if t.Schema != "" {
 			table = tableIn(t.Schema)
-			p.Query, p.Rows = table.idsSQL(), func(ids []string) { before = sorted(ids) }
+			p.Query += table.copySQL()
+			p.Rows = func(ids []string) error {
+				begun, before = true, sorted(ids)
+				if v.listed != nil && !slices.Equal(before, v.listed) {
+					return errListed
+				}
+				return nil
+			}
+			p.Later = v.listed != nil && v.ready == nil
+			p.Refused = func(err error) { begun, refused = false, err }
 		}
 		return p
 	})
 	ctx = driver.WithEpilogue(ctx, func() string { return table.record(out.done) })
-	begun, performed := false, false
 	err = m.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-		begun = true
 		// From here on without the preamble: a migration may begin other
-		// transactions with this context.
-		tx = tx.WithContext(v.ctx)
+		// transactions with this context. The statement is this transaction's alone.
+		tx.Statement.Context = v.ctx
 		if v.ready != nil {
 			if err := v.ready(v.ctx); err != nil {
 				return err
 			}
 		}
 		if table == "" {
+			begun = true
 			if table, err = tableOf(tx); err != nil {
 				return err
 			}
@@ -185,10 +212,13 @@ func (m *Migrator) tryTransact(v visit) (out visited, next *step, err error) {
 		performed = err == nil
 		return err
 	}, &sql.TxOptions{Isolation: sql.LevelReadCommitted}) // what is seen after the lock is what the lock protects
+	if refused != nil {
+		err = refused
+	}
 	if err != nil && !begun && v.known && isCode(err, "42P01", "3F000") {
 		err = fmt.Errorf("%w: the ledger knows of migrations of the tenant, but its tracking table is gone, or its whole schema: restore it from a backup, or call Verify if the tenant is to begin anew", err)
 	}
-	if err != nil && !begun && isLost(err) {
+	if err != nil && !begun && isLost(err) && !errors.Is(err, errListed) {
 		err = &unbegun{err}
 	}
 	if err != nil && performed && isLost(err) {
@@ -253,17 +283,24 @@ func (m *Migrator) hurry(tx *gorm.DB) error {
 // schema at a time collide in spite of IF NOT EXISTS. A session's lock would leak
 // through a transaction pooler, and one that is waited for holds a snapshot meanwhile.
 func (v visit) preamble(t *driver.Target) driver.Preamble {
-	p := driver.Preamble{SQL: fmt.Sprintf("select (case when pg_catalog.pg_try_advisory_xact_lock(%s) then '0' else '%s' end)::pg_catalog.int4, %s; ", v.lock, busyWords, yielding)}
-	if t.Schema != "" && !v.known {
-		p.SQL += create(t)
+	lock := "pg_catalog.pg_try_advisory_xact_lock(" + v.lock + ")"
+	if t.Schema == "" || v.known {
+		return driver.Preamble{Unless: lock, Words: busyWords, Lead: yielding}
 	}
-	return p
+	return driver.Preamble{SQL: fmt.Sprintf("select (case when %s then '0' else '%s' end)::pg_catalog.int4, %s; %s", lock, busyWords, yielding, create(t))}
 }
 
 // yielding makes the migration the one that gives way in a deadlock with the
 // application, as it looks for one first: it is tried again, and no request fails. It
 // takes a right that superusers have and others can be granted.
 const yielding = "case when pg_catalog.has_parameter_privilege('deadlock_timeout', 'set') then pg_catalog.set_config('deadlock_timeout', '50ms', true) end"
+
+// limits are the same as limited, for the rest of a transaction. SET takes the server
+// less time than a function in a query, which is planned.
+func (m *Migrator) limits() string {
+	return "set local lock_timeout = " + strconv.FormatInt(m.lockTimeout.Milliseconds(), 10) +
+		"; set local statement_timeout = " + strconv.FormatInt(m.statementTimeout.Milliseconds(), 10) + "; "
+}
 
 // limited returns a context whose statements wait and run only so long.
 func (m *Migrator) limited(ctx context.Context) context.Context {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"net/url"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -25,7 +27,7 @@ const (
 	isolationTenants    = 50
 	isolationGoroutines = 64
 	isolationConns      = 8
-	isolationStatements = 200_000
+	isolationStatements = 200_000 // unless the environment says otherwise
 	isolationLifetime   = 25 * time.Millisecond
 	isolationKillEvery  = 100 * time.Millisecond
 	isolationApp        = "under_test"
@@ -55,10 +57,10 @@ func TestIsolation(t *testing.T) {
 	db, p := open(t, named(dsn), nil, plugin.BySchema(), plugin.WithMaxConns(isolationConns), plugin.WithPoolConfig(shortLived))
 	result := isolation.Run(t, isolation.Config{
 		DB: db, Places: places, Goroutines: isolationGoroutines,
-		Statements: isolationStatements, KillEvery: isolationKillEvery, Killers: []*pgxpool.Pool{pool}, AppName: isolationApp,
+		Statements: statements(t, isolationStatements), KillEvery: isolationKillEvery, Killers: []*pgxpool.Pool{pool}, AppName: isolationApp,
 	})
 	t.Log(result, p.Stats().Base.NewConnsCount(), "connections")
-	mustBeIsolated(t, result)
+	mustBeIsolated(t, result, statements(t, isolationStatements))
 	if opened := p.Stats().Base.NewConnsCount(); opened < 500 {
 		t.Errorf("only %d connections were opened: they lived too long to prove anything", opened)
 	}
@@ -67,7 +69,21 @@ func TestIsolation(t *testing.T) {
 	}
 }
 
-func mustBeIsolated(t *testing.T, r isolation.Result) {
+// statements is how many to send: n, or what TENANTRY_TEST_STATEMENTS says, for a longer
+// run by hand.
+func statements(t *testing.T, n int64) int64 {
+	t.Helper()
+	if text := os.Getenv("TENANTRY_TEST_STATEMENTS"); text != "" {
+		more, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || more < n {
+			t.Fatalf("TENANTRY_TEST_STATEMENTS is %q, not a number from %d on", text, n)
+		}
+		return more
+	}
+	return n
+}
+
+func mustBeIsolated(t *testing.T, r isolation.Result, least int64) {
 	t.Helper()
 	for i, leak := range r.Leaks {
 		if i < 20 {
@@ -79,8 +95,8 @@ func mustBeIsolated(t *testing.T, r isolation.Result) {
 			t.Errorf("error: %s", err)
 		}
 	}
-	if r.Statements < isolationStatements {
-		t.Errorf("%d statements, want %d", r.Statements, isolationStatements)
+	if r.Statements < least {
+		t.Errorf("%d statements, want %d", r.Statements, least)
 	}
 	if r.Kills < 100 || r.Ended < 100 || r.Killed == 0 {
 		t.Errorf("too little went wrong on purpose: %s", r)

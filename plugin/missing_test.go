@@ -154,7 +154,7 @@ func TestBadPlacementsAreErrors(t *testing.T) {
 			t.Parallel()
 			db, _ := open(t, dsn, nil, tt.strategy)
 			mustSay(t, db.WithContext(as(t, "a")).Exec("select 1").Error, tt.words...)
-			mustSay(t, db.WithContext(as(t, "a")).Transaction(func(*gorm.DB) error { return errors.New("was called") }), tt.words...)
+			mustSay(t, db.WithContext(as(t, "a")).Transaction(func(tx *gorm.DB) error { return tx.Raw("select ?::int", 1).Scan(new(int)).Error }), tt.words...)
 		})
 	}
 }

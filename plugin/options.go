@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tenantry/tenantry/internal/driver"
 )
 
 // Option changes what [New] builds.
@@ -27,6 +29,7 @@ type config struct {
 	maxConns int32
 	hooks    []func(*pgxpool.Config) error
 	comments bool
+	tuning   driver.Tuning
 }
 
 // WithMaxConns sets how many connections the base pool opens at most. The
@@ -67,6 +70,42 @@ func WithPoolConfig(f func(*pgxpool.Config) error) Option {
 func WithSQLComment() Option {
 	return func(c *config) error {
 		c.comments = true
+		return nil
+	}
+}
+
+// WithHotStatements sets how many statements each connection of the base pool keeps
+// planned at the server. A statement is kept for one tenant, once that tenant has sent
+// it several times lately, outside a transaction or first in one, with no times and no
+// floating-point numbers among its arguments, and with one schema in its search_path; of more statements
+// than n those stay that are sent most. The default is 1000, which takes some 16 kB of
+// the server's memory each; a text counts once more for each 100 bytes. 0 keeps none, and leaves
+// nothing at all in the session. Behind a transaction pooler it is 0 in any case.
+func WithHotStatements(n int) Option {
+	return func(c *config) error {
+		if n < 0 {
+			return fmt.Errorf("plugin: WithHotStatements: %d is negative", n)
+		}
+		c.tuning.HotStatements = n
+		return nil
+	}
+}
+
+// WithTenantsPerConn sets how many tenants each connection of the base pool serves
+// before it is closed, because a server process never gives back what it has read of a
+// tenant's tables. The default is 1000. The tenants of a connection are few, anyhow: a
+// statement prefers connections that have served its tenant before. 0 turns both off:
+// then any connection serves any tenant, and all of them in the end.
+//
+// Hooks of the pool that are called when a connection is taken or given back
+// (PrepareConn, BeforeAcquire, AfterRelease, ShouldPing) turn the preference off, and
+// leave the limit.
+func WithTenantsPerConn(n int) Option {
+	return func(c *config) error {
+		if n < 0 {
+			return fmt.Errorf("plugin: WithTenantsPerConn: %d is negative", n)
+		}
+		c.tuning.TenantsPerConn = n
 		return nil
 	}
 }

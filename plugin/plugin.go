@@ -32,7 +32,7 @@ var _ gorm.Plugin = (*Plugin)(nil)
 // are reported by db.Use. A Plugin serves one database: make another for
 // another.
 func New(strategy Strategy, opts ...Option) *Plugin {
-	p := &Plugin{strategy: strategy}
+	p := &Plugin{strategy: strategy, config: config{tuning: driver.DefaultTuning()}}
 	if strategy == nil {
 		p.err = errors.New("plugin: the strategy is nil: pass plugin.BySchema() or your own")
 	}
@@ -87,7 +87,7 @@ func (p *Plugin) open(cfg *pgxpool.Config) error {
 	if err := p.config.apply(cfg); err != nil {
 		return err
 	}
-	driver.PreparePool(cfg)
+	affinity := driver.PreparePool(cfg, p.config.tuning)
 	base, err := pgxpool.NewWithConfig(context.Background(), cfg)
 	if err != nil {
 		return fmt.Errorf("plugin: open the base pool: %w", err)
@@ -96,6 +96,7 @@ func (p *Plugin) open(cfg *pgxpool.Config) error {
 	p.sql = sql.OpenDB(&driver.Connector{
 		Locator:  locator{strategy: p.strategy, base: base},
 		Base:     base,
+		Affinity: affinity,
 		Comments: p.config.comments,
 		Counters: &p.counters,
 		OnClose:  func() error { base.Close(); return closeStrategy(p.strategy) },

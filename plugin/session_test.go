@@ -376,7 +376,7 @@ func TestAHookThatMakesTemporaryTablesIsAnError(t *testing.T) {
 		return nil
 	}))
 	mustSay(t, db.WithContext(as(t, "a")).Raw("select 1").Scan(new(int)).Error, "temporary tables", "hook")
-	mustSay(t, db.WithContext(as(t, "a")).Transaction(func(*gorm.DB) error { return nil }), "temporary tables", "hook")
+	mustSay(t, db.WithContext(as(t, "a")).Transaction(func(tx *gorm.DB) error { return tx.Raw("select 1").Scan(new(int)).Error }), "temporary tables", "hook")
 }
 
 // TestFunctionsInASharedSchema: their plans are cached in the session, which

@@ -73,7 +73,7 @@ type Setting struct{ Name, Value string }
 // PreparePool changes cfg so that a [Strategy] may place tenants in the pool
 // opened with it. Hooks that are set already stay and run first. Call it once
 // for each configuration, last, and do not change the hooks afterwards.
-func PreparePool(cfg *pgxpool.Config) { driver.PreparePool(cfg) }
+func PreparePool(cfg *pgxpool.Config) { driver.PreparePool(cfg, driver.DefaultTuning()) }
 
 // locator is a Strategy as the driver sees it.
 type locator struct {

@@ -123,9 +123,11 @@ var tracedWorks = []tracedWork{
 		"a: begin [] = BEGIN", "a: SAVEPOINT s [] = SAVEPOINT", "a: insert into notes (id) values ($1) [5] = INSERT 0 1",
 		"a: ROLLBACK TO SAVEPOINT s [] = ROLLBACK", "a: select 6 [] = SELECT 1", "a: commit [] = COMMIT",
 	}},
-	{"a transaction that rolls back", func(db *gorm.DB) error { return db.Begin().Rollback().Error }, []string{
-		"a: begin [] = BEGIN", "a: rollback [] = ROLLBACK",
-	}},
+	{"a transaction that rolls back", func(db *gorm.DB) error {
+		tx := db.Begin()
+		return firstError(tx.Exec("delete from notes where id = ?", 1).Error, tx.Rollback().Error)
+	}, []string{"a: begin [] = BEGIN", "a: delete from notes where id = $1 [1] = DELETE 0", "a: rollback [] = ROLLBACK"}},
+	{"a transaction without a statement", func(db *gorm.DB) error { return db.Begin().Rollback().Error }, nil},
 }
 
 func exec(sql string, args ...any) func(*gorm.DB) error {
@@ -191,7 +193,7 @@ func TestATracerSeesTheMigratorsBegin(t *testing.T) {
 	db, tr := traced(t, &gorm.Config{})
 	var rows []string
 	ctx := driver.WithPreamble(as(t, "a"), func(*driver.Target) driver.Preamble {
-		return driver.Preamble{SQL: "select 'before'; ", Query: "select 'behind'", Rows: func(r []string) { rows = r }}
+		return driver.Preamble{SQL: "select 'before'; ", Query: "copy (select 'behind') to stdout", Rows: func(r []string) error { rows = r; return nil }}
 	})
 	if err := db.WithContext(ctx).Transaction(func(*gorm.DB) error { return nil }); err != nil {
 		t.Fatal(err)
@@ -201,13 +203,14 @@ func TestATracerSeesTheMigratorsBegin(t *testing.T) {
 	}
 }
 
-// TestATracerSeesThatABeginHasFailed, for want of the tenant's schema.
-func TestATracerSeesThatABeginHasFailed(t *testing.T) {
+// TestATracerSeesThatATransactionCanNotBegin, for want of the tenant's schema: at the
+// statement that carries BEGIN.
+func TestATracerSeesThatATransactionCanNotBegin(t *testing.T) {
 	t.Parallel()
 	db, tr := traced(t, &gorm.Config{})
-	err := db.WithContext(as(t, "nobody")).Transaction(func(*gorm.DB) error { return nil })
-	mustSay(t, err, "tenant_nobody")
-	if got := tr.take(); !slices.Equal(got, []string{"nobody: begin [] failed"}) {
+	err := db.WithContext(as(t, "nobody")).Transaction(func(tx *gorm.DB) error { return tx.Exec("select ?::int", 1).Error })
+	mustSay(t, err, "tenant_nobody", "begin")
+	if got := tr.take(); !slices.Equal(got, []string{"nobody: begin [] = BEGIN", "nobody: select $1::int [1] failed", "nobody: rollback [] = ROLLBACK"}) {
 		t.Errorf("saw %q", got)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/tenantry/tenantry/scope"
@@ -14,8 +15,11 @@ import (
 // a forgotten one would fail silently.
 type conn struct {
 	connector *Connector
-	lease     *lease // nil while the shell is empty
-	inTx      bool   // between BeginTx and Commit or Rollback
+	lease     *lease   // nil while the shell is empty
+	inTx      bool     // between BeginTx and Commit or Rollback
+	txScope   Scope    // of the transaction
+	opening   *opening // the transaction, as long as the server does not know of it
+	failed    error    // why the transaction could not begin
 }
 
 var (
@@ -33,7 +37,7 @@ var (
 // IsValid ends the lease. database/sql calls it whenever the shell goes back to
 // its pool, where it may lie for long and come out without ResetSession.
 func (c *conn) IsValid() bool {
-	_ = c.empty() // the shell stays good, whatever became of the real connection
+	_ = c.Close() // the shell stays good, whatever became of the real connection
 	return true
 }
 
@@ -41,14 +45,17 @@ func (c *conn) IsValid() bool {
 func (c *conn) ResetSession(context.Context) error { return nil }
 
 // Close ends the lease.
-func (c *conn) Close() error { return c.empty() }
+func (c *conn) Close() error {
+	c.inTx, c.opening, c.failed = false, nil, nil
+	return c.empty()
+}
 
 func (c *conn) empty() error {
 	if c.lease == nil {
 		return nil
 	}
 	l := c.lease
-	c.lease, c.inTx = nil, false
+	c.lease = nil
 	return l.release()
 }
 
@@ -87,11 +94,13 @@ func (c *conn) enter(ctx context.Context) (*lease, error) {
 
 // enterTx returns the lease of the open transaction, if s may use it.
 func (c *conn) enterTx(s Scope) (*lease, error) {
-	if s != c.lease.scope {
+	switch {
+	case s != c.txScope:
 		c.connector.Counters.Mismatched.Add(1)
-		return nil, &scope.MismatchError{Began: c.lease.scope.Tenant, Asked: s.Tenant}
-	}
-	if c.lease.idle() && !c.lease.conn().PgConn().IsBusy() && !c.lease.conn().IsClosed() {
+		return nil, &scope.MismatchError{Began: c.txScope.Tenant, Asked: s.Tenant}
+	case c.failed != nil:
+		return nil, fmt.Errorf("tenantry: the transaction could not begin: %w", c.failed)
+	case c.opening == nil && c.lease.idle() && !c.lease.conn().PgConn().IsBusy() && !c.lease.conn().IsClosed():
 		return nil, errors.New("tenantry: SQL text has ended the transaction, and its settings with it: use Commit or Rollback")
 	}
 	return c.lease, nil
@@ -118,7 +127,11 @@ func (c *conn) borrow(ctx context.Context, s Scope) (*lease, error) {
 	if more := settingsOf(ctx); len(more) > 0 {
 		t.Settings = slices.Concat(t.Settings, more)
 	}
-	l, err := acquire(ctx, s, &t)
+	var pool *Affinity
+	if t.Pool == c.connector.Base && t.Lease == nil && !HasPreamble(ctx) { // a migration visits each tenant once
+		pool = c.connector.Affinity
+	}
+	l, err := acquire(ctx, s, &t, pool)
 	if err != nil {
 		return nil, &scope.TenantError{Op: "connect", Tenant: s.Tenant, Err: err}
 	}

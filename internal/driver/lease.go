@@ -19,6 +19,7 @@ var errUnprepared = errors.New("the strategy's pool was not opened through plugi
 // lease is a real connection while a shell holds it.
 type lease struct {
 	std     *stdlib.Conn
+	pool    *Affinity // std comes from it; nil if it does not
 	link    *link
 	scope   Scope
 	target  *Target
@@ -28,36 +29,49 @@ type lease struct {
 }
 
 // acquire takes a connection for s from the pool of its target.
-func acquire(ctx context.Context, s Scope, t *Target) (*lease, error) {
-	l, err := take(ctx, s, t)
+func acquire(ctx context.Context, s Scope, t *Target, pool *Affinity) (*lease, error) {
+	l, err := take(ctx, s, t, pool)
 	if err != nil && t.Lease != nil {
 		t.Lease.Release()
 	}
 	return l, err
 }
 
-func take(ctx context.Context, s Scope, t *Target) (*lease, error) {
+func take(ctx context.Context, s Scope, t *Target, pool *Affinity) (*lease, error) {
 	if err := t.check(); err != nil {
 		return nil, err
 	}
-	std, err := connect(ctx, t.Pool)
+	std, err := open(ctx, s, t, pool)
 	if err != nil {
 		return nil, err
 	}
-	l, ok := std.Conn().PgConn().CustomData()[linkKey].(*link)
-	if !ok {
+	l := linkOf(std)
+	if l == nil {
 		return nil, errors.Join(errUnprepared, std.Close())
 	}
 	first := !l.leased
 	l.leased = true
-	return &lease{std: std, link: l, scope: s, target: t, fresh: true, first: first}, nil
+	return &lease{std: std, pool: pool, link: l, scope: s, target: t, fresh: true, first: first}, nil
+}
+
+func open(ctx context.Context, s Scope, t *Target, pool *Affinity) (*stdlib.Conn, error) {
+	if pool != nil {
+		return pool.acquire(ctx, t.Pool, s)
+	}
+	std, err := connect(ctx, t.Pool)
+	if err == nil {
+		if l := linkOf(std); l != nil {
+			l.pool.affinity.counts(l, s)
+		}
+	}
+	return std, err
 }
 
 // Lend calls f with a connection of the target's pool, without the target's
 // settings: what f sends names its schemas itself, and must leave nothing in the
 // session.
 func (t *Target) Lend(ctx context.Context, f func(*pgx.Conn) error) (err error) {
-	l, err := acquire(ctx, Scope{}, t)
+	l, err := acquire(ctx, Scope{}, t, nil)
 	if err != nil {
 		return err
 	}
@@ -86,8 +100,11 @@ func (l *lease) release() error {
 	if held != nil {
 		defer held.Release()
 	}
-	if (held != nil && !held.Keep()) || l.tainted {
+	if (held != nil && !held.Keep()) || l.tainted || l.link.pool.affinity.full(l.link) {
 		l.destroy()
+	}
+	if l.pool != nil {
+		return l.pool.release(l.std)
 	}
 	return l.std.Close()
 }
@@ -115,15 +132,11 @@ func (l *lease) traced(ctx context.Context, query string, send func(context.Cont
 }
 
 // simple sends text in one simple message, past the tracer, and returns the last
-// command's tag. It calls each with every result, if each is not nil.
-func (l *lease) simple(ctx context.Context, text string, each func(*pgconn.ResultReader)) (tag pgconn.CommandTag, err error) {
+// command's tag.
+func (l *lease) simple(ctx context.Context, text string) (tag pgconn.CommandTag, err error) {
 	results := l.conn().PgConn().Exec(ctx, text)
 	for results.NextResult() {
-		r := results.ResultReader()
-		if each != nil {
-			each(r)
-		}
-		tag, _ = r.Close() // results.Close returns the error
+		tag, _ = results.ResultReader().Close() // results.Close returns the error
 	}
 	return tag, results.Close()
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
+	"reflect"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -17,6 +19,7 @@ type parameters struct {
 	named []driver.NamedValue
 	key   typeKey  // under which the types are remembered
 	oids  []uint32 // types of those that had to be encoded for one, 0 for the others; or nil
+	vague bool     // the text of one means something else to another type that also takes it
 }
 
 // parameters encodes args. A type that can only be encoded for a known
@@ -34,12 +37,31 @@ func (c *conn) parameters(ctx context.Context, query string, args []any) (parame
 		if !ok {
 			typed = append(typed, i)
 		}
+		p.vague = p.vague || isVague(arg)
 		p.named[1+i].Value = v
 	}
 	if len(typed) == 0 {
 		return p, nil
 	}
 	return c.typed(ctx, p, typed)
+}
+
+// isVague reports whether the server may take the text of v for less than it says, without
+// an error: a time as a date, a number as a smaller one. Under a name it would go on to do so
+// after a migration has given the column the larger type.
+func isVague(v any) bool {
+	if valuer, ok := v.(driver.Valuer); ok && !isNil(v) {
+		v, _ = valuer.Value()
+	}
+	switch r := reflect.Indirect(reflect.ValueOf(v)); {
+	case !r.IsValid():
+		return false
+	case r.CanFloat():
+		return true
+	default:
+		_, ok := r.Interface().(time.Time)
+		return ok
+	}
 }
 
 // typed encodes the arguments at the given positions for the types that the
@@ -66,7 +88,7 @@ func (p parameters) encode(m *pgtype.Map, oids []uint32, at []int) (parameters, 
 	if len(oids) != len(p.named)-1 {
 		return p, fmt.Errorf("tenantry: the statement has %d parameters, but %d arguments were given", len(oids), len(p.named)-1)
 	}
-	encoded := parameters{key: p.key, named: append([]driver.NamedValue(nil), p.named...), oids: make([]uint32, len(oids))}
+	encoded := parameters{key: p.key, vague: p.vague, named: append([]driver.NamedValue(nil), p.named...), oids: make([]uint32, len(oids))}
 	for _, i := range at {
 		buf, err := m.Encode(oids[i], pgtype.TextFormatCode, p.named[1+i].Value, []byte{})
 		if err != nil {
@@ -84,7 +106,7 @@ func (p parameters) encode(m *pgtype.Map, oids []uint32, at []int) (parameters, 
 // describe asks the server for the types of the query's parameters.
 func (c *conn) describe(ctx context.Context, query string) ([]uint32, error) {
 	var sd *pgconn.StatementDescription
-	err := c.send(ctx, nil, func(l *lease) (err error) {
+	err := c.send(ctx, outgoing{query: query}, func(l *lease) (err error) {
 		sd, err = l.conn().Prepare(ctx, "", query)
 		return retryable(err)
 	})

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -24,13 +25,19 @@ type link struct {
 	filter *wire.Filter
 	tracer pgx.QueryTracer // the user's, or nil
 	pool   *facts
-	leased bool // at least once
+	names  *names
+	leased bool      // at least once
+	until  time.Time // the pool may close it
+	attachment
 }
 
 // facts is what the connections of one pool have in common.
 type facts struct {
-	route  atomic.Int32 // what stands between us and the server
-	noPath atomic.Bool  // the peer refuses search_path as a start-up parameter
+	tuning   Tuning
+	affinity *Affinity
+	lifetime time.Duration // of connections
+	route    atomic.Int32  // what stands between us and the server
+	noPath   atomic.Bool   // the peer refuses search_path as a start-up parameter
 }
 
 const (
@@ -41,16 +48,42 @@ const (
 
 func (l *link) pooled() bool { return l.pool.route.Load() == routePooler }
 
+// Tuning is what the connections of a pool may hold on to.
+type Tuning struct {
+	// HotStatements is how many statements each keeps by name; 0 is none.
+	HotStatements int
+
+	// TenantsPerConn is how many tenants each serves before it is closed; 0 is any
+	// number, and no preference for those that have served a tenant before.
+	TenantsPerConn int
+}
+
+const (
+	defaultHotStatements  = 1000
+	defaultTenantsPerConn = 1000
+)
+
+// DefaultTuning is that of pools of which nothing else is said.
+func DefaultTuning() Tuning {
+	return Tuning{HotStatements: defaultHotStatements, TenantsPerConn: defaultTenantsPerConn}
+}
+
 // PreparePool changes cfg so that this driver can use the pool opened with it.
 // It keeps the hooks that are set already and sets pgx's query mode: caches
 // keyed by SQL text mix up tenants, whose types and columns may differ.
-func PreparePool(cfg *pgxpool.Config) {
-	f := &facts{}
+//
+// What it returns is for those who take connections from the pool for tenants; nil if
+// nothing is to be preferred.
+func PreparePool(cfg *pgxpool.Config, t Tuning) *Affinity {
+	f := &facts{tuning: t, affinity: newAffinity(cfg, t.TenantsPerConn), lifetime: cfg.MaxConnLifetime}
 	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
 	cfg.ConnConfig.StatementCacheCapacity = 0
 	cfg.ConnConfig.DescriptionCacheCapacity = 0
 	theirs := cfg.BeforeConnect
 	cfg.BeforeConnect = func(ctx context.Context, cc *pgx.ConnConfig) error {
+		if begun, ok := ctx.Value(dialing{}).(func()); ok {
+			begun()
+		}
 		if theirs != nil {
 			if err := theirs(ctx, cc); err != nil {
 				return err
@@ -60,6 +93,36 @@ func PreparePool(cfg *pgxpool.Config) {
 		f.install(cc)
 		return nil
 	}
+	closing := cfg.BeforeClose
+	cfg.BeforeClose = func(c *pgx.Conn) {
+		if closing != nil {
+			closing(c)
+		}
+		if l := linkOf(conned{c}); l != nil {
+			f.affinity.forget(l)
+		}
+	}
+	if !f.affinity.chooses {
+		return nil
+	}
+	return f.affinity
+}
+
+// linkOf returns what is known of a connection, or nil if it was not prepared.
+func linkOf(c interface{ Conn() *pgx.Conn }) *link {
+	l, _ := c.Conn().PgConn().CustomData()[linkKey].(*link)
+	return l
+}
+
+// conned is a connection by itself, as linkOf takes it.
+type conned struct{ c *pgx.Conn }
+
+func (c conned) Conn() *pgx.Conn { return c.c }
+
+// usable reports whether c may go from one request to the next without passing
+// through its pool, which would look for the same.
+func (l *link) usable(c *pgx.Conn) bool {
+	return !c.IsClosed() && !c.PgConn().IsBusy() && c.PgConn().TxStatus() == 'I' && time.Now().Before(l.until)
 }
 
 // pathRefused marks the context of a second try to connect, after the first
@@ -95,7 +158,7 @@ func (f *facts) install(cc *pgx.ConnConfig) {
 		return build(filter, filter)
 	}
 	cc.AfterConnect = func(ctx context.Context, c *pgconn.PgConn) error {
-		c.CustomData()[linkKey] = &link{filter: filter, tracer: cc.Tracer, pool: f}
+		c.CustomData()[linkKey] = f.link(filter, cc.Tracer)
 		if err := f.detect(ctx, c); err != nil {
 			return err
 		}
@@ -103,6 +166,14 @@ func (f *facts) install(cc *pgx.ConnConfig) {
 			return after(ctx, c)
 		}
 		return nil
+	}
+}
+
+func (f *facts) link(filter *wire.Filter, tracer pgx.QueryTracer) *link {
+	return &link{
+		filter: filter, tracer: tracer, pool: f, names: newNames(f.tuning.HotStatements),
+		until:      time.Now().Add(f.lifetime),
+		attachment: attachment{served: map[Scope]struct{}{}, bound: f.affinity.bound(), used: time.Now()},
 	}
 }
 

@@ -41,9 +41,16 @@ func refuses(err error, words string) bool {
 // reads at least the first reply.
 type sender func(*lease) error
 
+// outgoing is what is known of the statement of a message group.
+type outgoing struct {
+	query   string
+	oids    []uint32 // the types of its parameters, or nil
+	repeats bool     // it is of the kind that an application sends again and again
+}
+
 // run sends one statement and counts it.
-func (c *conn) run(ctx context.Context, oids []uint32, send sender) error {
-	err := c.send(ctx, oids, send)
+func (c *conn) run(ctx context.Context, o outgoing, send sender) error {
+	err := c.send(ctx, o, send)
 	c.count(err)
 	return err
 }
@@ -56,17 +63,51 @@ func (c *conn) count(err error) {
 }
 
 // send sends one statement under the settings of the lease's target. In a
-// transaction they hold already, outside they travel in a prefix. oids are the
-// types of the statement's parameters, or nil.
-func (c *conn) send(ctx context.Context, oids []uint32, send sender) error {
-	if c.inTx {
-		return c.lease.sendTyped(oids, send)
+// transaction that has begun they hold already, elsewhere they travel in a prefix.
+func (c *conn) send(ctx context.Context, o outgoing, send sender) error {
+	if c.inTx && c.opening == nil {
+		return c.lease.sendTyped(o.oids, send)
 	}
-	err := c.hygienic(ctx, func(h hygiene) error { return c.lease.sendUnder(h, oids, send) })
-	if err == nil || c.lease == nil || !c.lease.link.filter.PrefixFailed() {
+	err := c.sendFirst(ctx, o, send)
+	if err == nil || c.failed != nil || c.lease == nil || !c.lease.link.filter.PrefixFailed() {
 		return err
 	}
-	return c.lease.failed("apply settings", err)
+	op := "apply settings"
+	if c.inTx {
+		op = "begin"
+	}
+	return c.lease.failed(op, err)
+}
+
+// sendFirst sends a statement that is the only one of its transaction, or the first.
+// Nothing of it is left when it fails, and so it is sent once more, without a name, if
+// the name may be to blame.
+func (c *conn) sendFirst(ctx context.Context, o outgoing, send sender) error {
+	attempt := func() error {
+		return c.hygienic(ctx, func(h hygiene) error { return c.lease.sendUnder(ctx, h, c.opening, o, send) })
+	}
+	if c.opening == nil {
+		return c.unlessOutlived(ctx, &o, attempt)
+	}
+	if !c.opening.preamble.empty() {
+		if err := c.beginNow(ctx); err != nil {
+			return err
+		}
+		return c.lease.sendTyped(o.oids, send)
+	}
+	return c.begun(c.unbroken(ctx, func() error { return c.unlessOutlived(ctx, &o, attempt) }))
+}
+
+// unlessOutlived attempts to send o, and once more if its name has outlived what it
+// stands for.
+func (c *conn) unlessOutlived(ctx context.Context, o *outgoing, attempt func() error) error {
+	err := attempt()
+	if c.lease == nil || !c.lease.outlived(err) {
+		return err
+	}
+	c.rollBack(ctx)
+	o.repeats = false
+	return attempt()
 }
 
 // hygienic calls try so that it meets no temporary tables of anybody else's. The
@@ -80,6 +121,7 @@ func (c *conn) hygienic(ctx context.Context, try func(hygiene) error) error {
 	err := try(guarded)
 	for refuses(err, refusalTemp) {
 		if c.lease.link.pooled() {
+			c.rollBack(ctx)
 			return try(cleaned)
 		}
 		if c.lease.first {
@@ -100,19 +142,28 @@ var errAlwaysTemp = errors.New("tenantry: a new session of the pool has temporar
 func (c *conn) replace(ctx context.Context) error {
 	s := c.lease.scope
 	c.lease.tainted = true
+	if c.opening != nil {
+		ctx = c.opening.ctx
+	}
 	_, err := c.lend(ctx, s)
 	return err
 }
 
-// sendUnder sends one message group behind the target's prefix.
-func (l *lease) sendUnder(h hygiene, oids []uint32, send sender) error {
-	p, err := l.target.prefix(h)
+// sendUnder sends one message group behind BEGIN, if the transaction is still to be
+// opened, and the target's settings.
+func (l *lease) sendUnder(ctx context.Context, h hygiene, tx *opening, o outgoing, send sender) error {
+	g, err := l.compose(h, tx, o)
 	if err != nil {
 		return err
 	}
-	err = l.sendArmed(p, oids, send)
-	if answered := err == nil || codeOf(err) != ""; answered && l.link.filter.Passed() {
+	l.showBegin(ctx, tx)
+	err = l.sendArmed(g, send)
+	passed := l.link.filter.Passed() && (err == nil || codeOf(err) != "")
+	if passed {
 		l.fresh = false
+	}
+	if l.link.filter.Sent() {
+		l.link.names.settle(passed, err == nil)
 	}
 	return err
 }
@@ -122,11 +173,11 @@ func (l *lease) sendTyped(oids []uint32, send sender) error {
 	if len(oids) == 0 {
 		return send(l)
 	}
-	return l.sendArmed(wire.Prefix{}, oids, send)
+	return l.sendArmed(wire.Group{OIDs: oids}, send)
 }
 
-func (l *lease) sendArmed(p wire.Prefix, oids []uint32, send sender) error {
-	l.link.filter.Arm(p, oids)
+func (l *lease) sendArmed(g wire.Group, send sender) error {
+	l.link.filter.Arm(g)
 	err := send(l)
 	if sent := l.link.filter.Disarm(); !sent && err == nil {
 		l.tainted = true

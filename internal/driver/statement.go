@@ -82,7 +82,7 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 		return nil, errCodeQueried
 	}
 	defer c.taint(t)
-	err = c.runWith(ctx, query, values, func(l *lease, args []driver.NamedValue) error {
+	err = c.runWith(ctx, query, values, t, func(l *lease, args []driver.NamedValue) error {
 		rows, err = l.std.QueryContext(ctx, query, args)
 		return err
 	})
@@ -106,13 +106,13 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 		return c.execText(ctx, query, t)
 	}
 	if t.code && !c.inTx {
-		return c.execCode(ctx, query, values)
+		return c.execCode(ctx, query, values, t)
 	}
-	return c.exec(ctx, query, values)
+	return c.exec(ctx, query, values, t)
 }
 
-func (c *conn) exec(ctx context.Context, query string, values []any) (result driver.Result, err error) {
-	err = c.runWith(ctx, query, values, func(l *lease, args []driver.NamedValue) error {
+func (c *conn) exec(ctx context.Context, query string, values []any, t traits) (result driver.Result, err error) {
+	err = c.runWith(ctx, query, values, t, func(l *lease, args []driver.NamedValue) error {
 		result, err = l.std.ExecContext(ctx, query, args)
 		return err
 	})
@@ -121,25 +121,25 @@ func (c *conn) exec(ctx context.Context, query string, values []any) (result dri
 
 // execCode runs CALL with arguments in a transaction of its own: as a statement
 // by itself its code could end the transaction, and the settings with it.
-func (c *conn) execCode(ctx context.Context, query string, values []any) (driver.Result, error) {
-	t, err := c.BeginTx(ctx, driver.TxOptions{})
+func (c *conn) execCode(ctx context.Context, query string, values []any, t traits) (driver.Result, error) {
+	tx, err := c.BeginTx(ctx, driver.TxOptions{})
 	if err != nil {
 		return nil, err
 	}
-	result, err := c.exec(ctx, query, values)
+	result, err := c.exec(ctx, query, values, t)
 	if err != nil {
-		return nil, errors.Join(err, t.Rollback())
+		return nil, errors.Join(err, tx.Rollback())
 	}
-	return result, t.Commit()
+	return result, tx.Commit()
 }
 
 // runWith encodes the arguments and runs the statement with them.
-func (c *conn) runWith(ctx context.Context, query string, values []any, send func(*lease, []driver.NamedValue) error) error {
+func (c *conn) runWith(ctx context.Context, query string, values []any, t traits, send func(*lease, []driver.NamedValue) error) error {
 	p, err := c.parameters(ctx, query, values)
 	if err != nil {
 		return err
 	}
-	err = c.run(ctx, p.oids, func(l *lease) error { return send(l, p.named) })
+	err = c.run(ctx, outgoing{query: query, oids: p.oids, repeats: t.repeats && !p.vague}, func(l *lease) error { return send(l, p.named) })
 	if err != nil {
 		c.forget(p)
 	}

@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-
-	"github.com/tenantry/tenantry/internal/wire"
 )
 
 // Locator says where the statements of a scope run. It is called for every
@@ -85,32 +82,17 @@ func (t *Target) check() error {
 	return nil
 }
 
-// prefix returns the statements that go in front of another one.
-func (t *Target) prefix(h hygiene) (p wire.Prefix, err error) {
-	if h == cleaned {
-		err = p.Add(discardTemp)
-	}
-	var params []string
-	sql := t.query(local, h, func(v string) string {
-		params = append(params, v)
-		return "$" + strconv.Itoa(len(params))
-	})
-	if sql != "" {
-		err = errors.Join(err, p.Add(sql, params...))
-	}
-	return p, err
-}
-
-// script returns the same as text, for the simple protocol.
-func (t *Target) script(d duration, h hygiene) string {
-	s := t.query(d, h, Literal)
+// script returns what applies the settings as text, for the simple protocol. lead is an
+// expression that is evaluated first, or "".
+func (t *Target) script(lead string, d duration, h hygiene) string {
+	s, first, end := t.query(lead, d, h, Literal), "", ""
 	if s != "" {
-		s += "; "
+		end = "; "
 	}
 	if h == cleaned {
-		s = discardTemp + "; " + s
+		first = discardTemp + "; "
 	}
-	return s
+	return first + s + end
 }
 
 // duration says for how long a setting holds: set_config's third argument.
@@ -138,12 +120,16 @@ func checkSetting(s Setting) error {
 	return nil
 }
 
+// typical is how long the query is as a rule, or a little less.
+const typical = 512
+
 // query returns the one query that sets everything, or "" if there is nothing
 // to set. The cast to regnamespace fails with 3F000 when the schema does not
 // exist: PostgreSQL itself would ignore the missing entry of search_path and
 // go on to the next schema. What stands behind a set_config runs under it.
-func (t *Target) query(d duration, h hygiene, value func(string) string) string {
+func (t *Target) query(lead string, d duration, h hygiene, value func(string) string) string {
 	var b strings.Builder
+	b.Grow(typical)
 	sep := "select "
 	add := func(parts ...string) {
 		b.WriteString(sep)
@@ -152,15 +138,66 @@ func (t *Target) query(d duration, h hygiene, value func(string) string) string 
 		}
 		sep = ","
 	}
+	if lead != "" {
+		add(lead)
+	}
 	for _, s := range t.Settings {
 		add("pg_catalog.set_config(", value(s.Name), ",", value(s.Value), ",", string(d), ")")
 	}
 	if t.Schema != "" {
-		schema := value(pgx.Identifier{t.Schema}.Sanitize()) + "::pg_catalog.regnamespace::pg_catalog.oid"
+		schema := value(t.quotedSchema()) + "::pg_catalog.regnamespace::pg_catalog.oid"
 		add(refuseUnless("pg_catalog.has_schema_privilege("+schema+",'usage')", refusalUsage))
 	}
 	if h == guarded {
 		add(refuseUnless("pg_catalog.pg_my_temp_schema()=0", refusalTemp))
+	}
+	return b.String()
+}
+
+// arguments appends the parameters of the query, in its order.
+func (t *Target) arguments(to []string) []string {
+	for _, s := range t.Settings {
+		to = append(to, s.Name, s.Value)
+	}
+	if t.Schema != "" {
+		to = append(to, t.quotedSchema())
+	}
+	return to
+}
+
+// quotedSchema returns the schema as the input of regnamespace: a name of digits only
+// would be a number, and is quoted like any other that is not plain.
+func (t *Target) quotedSchema() string {
+	for i, c := range []byte(t.Schema) {
+		letter := c >= 'a' && c <= 'z' || c == '_'
+		if !letter && (i == 0 || c < '0' || c > '9') {
+			return pgx.Identifier{t.Schema}.Sanitize()
+		}
+	}
+	return t.Schema
+}
+
+// leadsToOneSchema reports whether a name in a text can mean one table only. With more
+// than one schema in the path a table that appears in the first one hides that of the
+// second from new plans, but not from those that the server has kept.
+func (t *Target) leadsToOneSchema() bool {
+	for _, s := range t.Settings {
+		if s.Name == "search_path" {
+			return strings.Count(s.Value, ",") == 1 && strings.HasSuffix(s.Value, ", pg_temp")
+		}
+	}
+	return true
+}
+
+// values returns the values of the settings, to tell two targets of one scope apart.
+func (t *Target) values() string {
+	if len(t.Settings) == 1 {
+		return t.Settings[0].Value
+	}
+	var b strings.Builder
+	for _, s := range t.Settings {
+		b.WriteString(s.Value)
+		b.WriteByte(0)
 	}
 	return b.String()
 }

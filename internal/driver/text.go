@@ -18,9 +18,16 @@ var errSessionPooled = errors.New("behind a transaction pooler a statement that 
 func (c *conn) execText(ctx context.Context, query string, t traits) (driver.Result, error) {
 	var tag pgconn.CommandTag
 	var err error
-	if c.inTx || t.commands == 0 {
+	switch {
+	case c.opening != nil && t.commands > 0:
+		tag, err = c.execFirst(ctx, query)
+	case c.opening != nil:
+		if err = c.beginNow(ctx); err == nil {
+			tag, err = c.lease.conn().Exec(ctx, query)
+		}
+	case c.inTx, t.commands == 0:
 		tag, err = c.lease.conn().Exec(ctx, query) // all of it has the transaction's settings
-	} else {
+	default:
 		tag, err = c.execImplicit(ctx, query, t)
 	}
 	err = retryable(err)
@@ -46,7 +53,7 @@ func (c *conn) execImplicit(ctx context.Context, query string, t traits) (tag pg
 	case t.commands > 1:
 		return c.execScript(ctx, query)
 	default:
-		err = c.send(ctx, nil, func(l *lease) error {
+		err = c.send(ctx, outgoing{query: query, repeats: t.repeats}, func(l *lease) error {
 			tag, err = execExtended(ctx, l.conn(), query)
 			return retryable(err)
 		})
@@ -83,9 +90,9 @@ func refusedBy(err error, code string, routines ...string) bool {
 // transaction, with the settings in front.
 func (c *conn) execScript(ctx context.Context, query string) (tag pgconn.CommandTag, err error) {
 	err = c.hygienic(ctx, func(h hygiene) error {
-		lead := c.lease.target.script(local, h)
+		lead := c.lease.target.script("", local, h)
 		tag, err = c.lease.traced(ctx, query, func(ctx context.Context) (pgconn.CommandTag, error) {
-			tag, err := c.lease.simple(ctx, lead+query, nil)
+			tag, err := c.lease.simple(ctx, lead+query)
 			return tag, positioned(err, lead)
 		})
 		if err == nil {
@@ -117,7 +124,7 @@ func (c *conn) execSession(ctx context.Context, query string) (pgconn.CommandTag
 		return pgconn.CommandTag{}, errSessionPooled
 	}
 	err := c.hygienic(ctx, func(h hygiene) error {
-		_, err := c.lease.simple(ctx, c.lease.target.script(session, h), nil)
+		_, err := c.lease.simple(ctx, c.lease.target.script("", session, h))
 		if err == nil {
 			c.lease.fresh = false
 		}

@@ -13,6 +13,7 @@ type traits struct {
 	code     bool // it runs CALL or DO, whose code may end transactions
 	opaque   bool // it runs DO, whose code is text and may do any of this
 	streams  bool // it is a COPY whose data travel on the connection
+	repeats  bool // it is one statement of the kind that applications send again and again
 }
 
 // traitsOf reads the text as far as needed to know its statements' first words.
@@ -20,10 +21,11 @@ type traits struct {
 func traitsOf(query string) traits {
 	t := traits{taints: namesSessionFunction(query)}
 	if plainQuery(query) {
-		t.commands = 1
+		t.commands, t.repeats = 1, !t.taints
 		return t
 	}
 	for c := range commands(query) {
+		t.repeats = t.commands == 0 && c.is(0, "select", "insert", "update", "delete", "with", "values") && !t.taints
 		t.commands++
 		t.control = t.control || c.control()
 		t.taints = t.taints || c.taints(query)
@@ -102,8 +104,10 @@ func (c command) taints(query string) bool {
 		return !c.is(1, "transaction")
 	case c.is(0, "declare"):
 		return containsFold(query, "hold")
+	case c.is(0, "discard"): // what else it discards is no state of anybody's
+		return c.is(1, "all")
 	}
-	return c.is(0, "reset", "listen", "load")
+	return c.is(0, "reset", "listen", "load", "deallocate")
 }
 
 // streams reports whether the text has a COPY from or to the client. The first FROM or

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -19,11 +20,32 @@ type preambleKey struct{}
 // BEGIN. Its zero value is nothing.
 type Preamble struct {
 	// SQL is statements that run before the target's settings are set. The target's
-	// schema need not exist yet: the migrator locks and creates it there.
+	// schema need not exist yet: the migrator creates it there.
 	SQL string
-	// Query runs under the settings. Rows gets the first column of what it returns.
+	// Lead is an expression that is evaluated in front of the settings, in their query: a
+	// query of its own would take the server longer.
+	Lead string
+	// Unless is a condition without which the transaction is refused with Words; "" is
+	// none. It is part of the guard against temporary tables, which costs as much again.
+	Unless, Words string
+	// Query is statements that run under the settings.
 	Query string
-	Rows  func([]string)
+	// Rows gets what Query copies, one column to STDOUT in text format; nil if it copies
+	// nothing. What it copies is in the target's schema, by its qualified name, and so
+	// fails as the check of the schema would, which is left out. An error ends the
+	// transaction.
+	Rows func([]string) error
+	// Later lets all this come with the first statement, if that is a text without
+	// arguments, and in front of it otherwise.
+	Later bool
+	// Refused is told why the transaction could not begin when it came later, in case
+	// that whoever sent the first statement keeps it to himself. Nil if nobody asks.
+	Refused func(error)
+}
+
+// empty reports whether nothing is to be done before anything else.
+func (p *Preamble) empty() bool {
+	return p.SQL == "" && p.Lead == "" && p.Query == "" && p.Rows == nil
 }
 
 // WithPreamble returns a context whose transactions begin with a preamble.
@@ -74,8 +96,9 @@ func (c *conn) Begin() (driver.Tx, error) {
 	return c.BeginTx(context.Background(), driver.TxOptions{})
 }
 
-// BeginTx begins a transaction whose settings are set in the same message as
-// BEGIN and end with it.
+// BeginTx begins a transaction whose settings are set in the same message as BEGIN
+// and end with it. The server learns of it with the first statement, unless ctx has a
+// preamble that comes at once.
 func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
 	begin, err := beginSQL(opts)
 	if err != nil {
@@ -88,30 +111,26 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 	if c.inTx {
 		return nil, errors.New("tenantry: the connection is in a transaction already")
 	}
-	if err := c.begin(ctx, begin, preamble(ctx, l.target)); err != nil {
-		c.connector.Counters.Errors.Add(1)
-		return nil, err
+	c.opening = &opening{ctx: ctx, sql: begin, preamble: preamble(ctx, l.target)}
+	c.txScope = l.scope
+	if HasPreamble(ctx) && !c.opening.preamble.Later {
+		if err := c.beginNow(ctx); err != nil {
+			c.failed = nil
+			c.connector.Counters.Errors.Add(1)
+			return nil, err
+		}
 	}
 	c.inTx = true
 	c.connector.Counters.Transactions.Add(1)
 	return &tx{conn: c, ctx: ctx}, nil
 }
 
-// begin begins on a session without anybody's temporary tables, like send.
-func (c *conn) begin(ctx context.Context, begin string, first Preamble) error {
-	err := c.hygienic(ctx, func(h hygiene) error { return c.lease.begin(ctx, begin, first, h) })
-	if err != nil && c.lease != nil {
-		err = c.lease.failed("begin", retryable(err))
-	}
-	return err
-}
-
 // begin sends BEGIN, what comes first and the settings. If they fail, the transaction
 // that has begun is ended.
-func (l *lease) begin(ctx context.Context, begin string, first Preamble, h hygiene) error {
-	text := begin + "; " + first.SQL + l.target.script(local, h) + first.Query
-	_, err := l.traced(ctx, begin, func(ctx context.Context) (pgconn.CommandTag, error) {
-		return pgconn.NewCommandTag("BEGIN"), l.beginReading(ctx, text, first.Rows)
+func (l *lease) begin(ctx context.Context, tx *opening, h hygiene) error {
+	_, err := l.traced(ctx, tx.sql, func(ctx context.Context) (pgconn.CommandTag, error) {
+		_, err := l.message(ctx, l.opener(tx, h, ""), tx.preamble.Rows)
+		return pgconn.NewCommandTag("BEGIN"), err
 	})
 	if err == nil {
 		l.fresh = false
@@ -123,39 +142,112 @@ func (l *lease) begin(ctx context.Context, begin string, first Preamble, h hygie
 	return err
 }
 
-// beginReading sends BEGIN and what follows, and gives the first column of the last
-// result to rows, if rows is not nil.
-func (l *lease) beginReading(ctx context.Context, text string, rows func([]string)) error {
-	if rows == nil {
-		_, err := l.simple(ctx, text, nil)
-		return err
+// opener returns what opens a transaction, and next behind it, as text.
+func (l *lease) opener(tx *opening, h hygiene, next string) string {
+	target, first := *l.target, tx.preamble
+	if first.Rows != nil {
+		target.Schema = ""
 	}
-	var last []string
-	_, err := l.simple(ctx, text, func(r *pgconn.ResultReader) {
-		for last = nil; r.NextRow(); {
-			last = append(last, string(r.Values()[0]))
-		}
-	})
-	if err == nil {
-		rows(last)
+	lead, h := first.lead(h)
+	end := ""
+	if first.Query != "" {
+		end = "; "
 	}
-	return err
+	return tx.sql + "; " + first.SQL + target.script(lead, local, h) + first.Query + end + next
 }
+
+// lead returns what stands in front of the settings, and the guard that is still missing
+// behind them.
+func (p Preamble) lead(h hygiene) (string, hygiene) {
+	if p.Unless == "" {
+		return p.Lead, h
+	}
+	temp := ""
+	if h == guarded {
+		temp, h = "' when pg_catalog.pg_my_temp_schema()<>0 then '"+refusalTemp, trusting
+	}
+	lead := "(case when not " + p.Unless + " then '" + p.Words + temp + "' else '0' end)::pg_catalog.int4"
+	if p.Lead != "" {
+		lead += "," + p.Lead
+	}
+	return lead, h
+}
+
+// showBegin shows the tracer that the transaction begins, with the statement that comes
+// next.
+func (l *lease) showBegin(ctx context.Context, tx *opening) {
+	if tx != nil {
+		_, _ = l.traced(ctx, tx.sql, func(context.Context) (pgconn.CommandTag, error) { return pgconn.NewCommandTag("BEGIN"), nil })
+	}
+}
+
+// message sends text in one simple message, and gives what is copied to rows, if rows is
+// not nil. It returns the last command's tag.
+func (l *lease) message(ctx context.Context, text string, rows func([]string) error) (pgconn.CommandTag, error) {
+	l.link.filter.Mark()
+	if rows == nil {
+		return l.simple(ctx, text)
+	}
+	var copied strings.Builder
+	tag, err := l.conn().PgConn().CopyTo(ctx, &copied, text)
+	if err == nil {
+		err = rows(column(copied.String()))
+	}
+	return tag, err
+}
+
+// column returns the values of one column as COPY sends it in text format.
+func column(copied string) []string {
+	if copied == "" {
+		return nil
+	}
+	values := strings.Split(strings.TrimSuffix(copied, "\n"), "\n")
+	if strings.Contains(copied, `\`) { // rare, and takes longer
+		for i, v := range values {
+			values[i] = copyEscapes.Replace(v)
+		}
+	}
+	return values
+}
+
+// copyEscapes undoes what COPY does to the text of a value (the PostgreSQL manual, COPY,
+// File Formats).
+var copyEscapes = strings.NewReplacer(`\\`, `\`, `\b`, "\b", `\f`, "\f", `\n`, "\n", `\r`, "\r", `\t`, "\t", `\v`, "\v")
 
 // detached runs a clean-up that must happen even if ctx has ended, and destroys
 // the connection if it can't be cleaned.
 func (l *lease) detached(ctx context.Context, sql string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
-	if _, err := l.simple(ctx, sql, nil); err != nil {
+	if _, err := l.simple(ctx, sql); err != nil {
 		l.destroy()
 	}
 }
 
+// leave ends the transaction for the shell. It reports whether there is one at the
+// server, or why it could not begin.
+func (t *tx) leave() (there bool, err error) {
+	c := t.conn
+	there, err = c.opening == nil && c.failed == nil, c.failed
+	c.inTx, c.opening, c.failed = false, nil, nil
+	return there, err
+}
+
 // Commit commits. Its context is BeginTx's.
 func (t *tx) Commit() error {
-	t.conn.inTx = false
 	last := epilogue(t.ctx)
+	if last != "" {
+		if err := t.conn.beginNow(t.ctx); err != nil {
+			return errors.Join(err, t.Rollback())
+		}
+	}
+	there, err := t.leave()
+	if err != nil {
+		return errors.Join(pgx.ErrTxCommitRollback, err)
+	}
+	if !there {
+		return nil
+	}
 	if last == "" {
 		return t.end(t.ctx, "commit")
 	}
@@ -182,7 +274,9 @@ func (t *tx) end(ctx context.Context, sql string) error {
 // Rollback rolls back, also when BeginTx's context has ended: that is when
 // database/sql calls it by itself.
 func (t *tx) Rollback() error {
-	t.conn.inTx = false
+	if there, _ := t.leave(); !there {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), cleanupTimeout)
 	defer cancel()
 	_, err := t.conn.lease.conn().Exec(ctx, "rollback")

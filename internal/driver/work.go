@@ -16,13 +16,16 @@ type Work func(*pgx.Conn) error
 // work lends the real connection to f for the time of the call. What f sends is
 // held against the same rules as any other statement.
 func (c *conn) work(ctx context.Context, f Work) (driver.Result, error) {
-	l, err := c.enter(ctx)
-	if err != nil {
+	if _, err := c.enter(ctx); err != nil {
 		return nil, err
 	}
 	if !c.inTx {
 		return nil, errors.New("tenantry: the *pgx.Conn is lent in a transaction only: outside, its statements would have no tenant")
 	}
+	if err := c.beginNow(ctx); err != nil {
+		return nil, err
+	}
+	l := c.lease
 	var refused error
 	l.link.filter.Watch(func(name, sql string) error {
 		t, err := c.inspect(sql)

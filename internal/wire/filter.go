@@ -24,28 +24,24 @@ type Filter struct {
 	r io.Reader
 	w io.Writer
 
-	armed  atomic.Pointer[group] // taken by the write that sends it
+	armed  atomic.Bool           // taken back by the write that sends the group
+	group  Group                 // what to send if armed
 	watch  atomic.Pointer[Watch] // sees what others write
 	sent   bool                  // the last armed group was written
+	first  byte                  // the kind of the first message read since Mark; 0 if there was none
 	failed bool                  // the last armed group's prefix was answered by an error
 
-	out []byte // the write buffer of an armed group
+	out     []byte // the write buffer of an armed group
+	replies []byte // to the prefixes of the last armed group
 
 	// What follows is the state of reading the prefix's replies.
-	expect  int             // statements of the prefix whose replies are still to be dropped
-	next    int             // position in the replies of one statement
+	expect  []byte          // kinds of the replies that are still to be dropped; part of replies
 	body    int             // bytes of the current message still to come
 	drop    bool            // whether the current message is dropped
 	header  [headerLen]byte // a header that arrived in parts
 	have    int             // how many bytes of header have arrived
 	pending []byte          // header bytes that the caller's buffer had no room for
 	err     error           // a violation of the protocol; final
-}
-
-// group is what a filter is armed with.
-type group struct {
-	prefix Prefix
-	oids   []uint32
 }
 
 var _ io.ReadWriter = (*Filter)(nil)
@@ -56,19 +52,25 @@ func NewFilter(r io.Reader, w io.Writer) *Filter {
 	return &Filter{r: r, w: w}
 }
 
-// Arm makes the next group carry p. The group must be exactly one write that
-// begins with Parse or Bind and ends with its only Sync; any other write while
-// armed is an error and sends nothing. If oids is not empty it gives the types
-// of the group's parameters, 0 where the server shall infer one, and the group
-// must begin with a Parse that names none itself.
-func (f *Filter) Arm(p Prefix, oids []uint32) {
-	f.sent, f.failed = false, false
-	f.armed.Store(&group{prefix: p, oids: oids})
+// Arm makes the next write carry what g says. It must be exactly one message group,
+// which begins with Parse or Bind and ends with its only Sync; any other write while
+// armed is an error and sends nothing.
+func (f *Filter) Arm(g Group) {
+	f.Mark()
+	f.group = g
+	f.armed.Store(true)
 }
+
+// Mark is called before something is sent, so that First tells of the replies to it.
+func (f *Filter) Mark() { f.sent, f.failed, f.first = false, false, 0 }
+
+// First returns the kind of the first message that the server has sent since Mark or
+// Arm, or 0 if there was none. It is right only if all before it was read.
+func (f *Filter) First() byte { return f.first }
 
 // Disarm ends what Arm began, and reports whether the group was written.
 func (f *Filter) Disarm() (sent bool) {
-	f.armed.Store(nil)
+	f.armed.Store(false)
 	return f.sent
 }
 
@@ -76,31 +78,33 @@ func (f *Filter) Disarm() (sent bool) {
 // error. It then skipped the statement behind it.
 func (f *Filter) PrefixFailed() bool { return f.failed }
 
+// Sent reports whether the last armed group was written.
+func (f *Filter) Sent() bool { return f.sent }
+
 // Passed reports whether the last armed group was sent and the server did not
 // refuse its prefix. It says something only once a reply has been read.
 func (f *Filter) Passed() bool { return f.sent && !f.failed }
 
-// Write sends b, behind the prefix if f is armed. It reports only the caller's
-// bytes: none if the error came before the prefix was through.
+// Write sends b, behind the prefixes if f is armed. It reports only the caller's
+// bytes: none if the error came before the prefixes were through.
 func (f *Filter) Write(b []byte) (int, error) {
-	if f.armed.Load() == nil || isTerminate(b) {
+	if isTerminate(b) || !f.armed.CompareAndSwap(true, false) {
 		if err := f.watched(b); err != nil {
 			return 0, err
 		}
 		return f.w.Write(b)
 	}
-	g := f.armed.Swap(nil)
 	if err := f.checkGroup(b); err != nil {
 		return 0, err
 	}
-	f.out = append(f.out[:0], g.prefix.messages...)
+	f.lead()
 	lead := len(f.out)
 	var err error
-	if f.out, err = appendGroup(f.out, b, g.oids); err != nil {
+	if f.out, err = f.group.appendTo(f.out, b); err != nil {
 		return 0, err
 	}
 	f.sent = true
-	f.expect = g.prefix.commands
+	f.expect = f.replies
 	n, err := f.w.Write(f.out)
 	if cap(f.out) > keepBuffer {
 		f.out = nil
@@ -111,12 +115,21 @@ func (f *Filter) Write(b []byte) (int, error) {
 	return min(max(0, n-lead), len(b)), err
 }
 
+// lead begins the write buffer with the prefixes, and collects their replies.
+func (f *Filter) lead() {
+	f.out, f.replies = f.out[:0], f.replies[:0]
+	for i := range f.group.Prefixes {
+		f.out = append(f.out, f.group.Prefixes[i].messages...)
+		f.replies = append(f.replies, f.group.Prefixes[i].replies...)
+	}
+}
+
 func isTerminate(b []byte) bool { return len(b) > 0 && b[0] == 'X' }
 
 // checkGroup holds a write against what Arm demands. A statement that would go
 // out without the prefix in front of it must never leave.
 func (f *Filter) checkGroup(b []byte) error {
-	if f.expect > 0 {
+	if len(f.expect) > 0 {
 		return errors.New("wire: the previous group is not read to its end")
 	}
 	if len(b) == 0 || b[0] != 'P' && b[0] != 'B' {
@@ -146,25 +159,6 @@ func messageLen(b []byte) (int, bool) {
 	return n, n >= headerLen && n <= len(b)
 }
 
-// appendGroup appends the group b to dst, with oids as its parameter types.
-func appendGroup(dst, b []byte, oids []uint32) ([]byte, error) {
-	if len(oids) == 0 {
-		return append(dst, b...), nil
-	}
-	n, _ := messageLen(b)
-	if b[0] != 'P' || binary.BigEndian.Uint16(b[n-2:]) != 0 {
-		return nil, errors.New("wire: the parameter types have no Parse to go into")
-	}
-	start := len(dst)
-	dst = append(dst, b[:n-2]...)
-	dst = binary.BigEndian.AppendUint16(dst, uint16(len(oids))) //nolint:gosec // pgconn refuses more than 65535 parameters
-	for _, oid := range oids {
-		dst = binary.BigEndian.AppendUint32(dst, oid)
-	}
-	binary.BigEndian.PutUint32(dst[start+1:], uint32(len(dst)-start-1)) //nolint:gosec // pgproto3 refuses longer messages
-	return append(dst, b[n:]...), nil
-}
-
 // Read fills p with the server's bytes, less the replies to the prefix.
 func (f *Filter) Read(p []byte) (int, error) {
 	for {
@@ -176,7 +170,11 @@ func (f *Filter) Read(p []byte) (int, error) {
 			f.pending = f.pending[n:]
 			return n, nil
 		case !f.filtering() || len(p) == 0:
-			return f.r.Read(p)
+			n, err := f.r.Read(p)
+			if f.first == 0 && n > 0 {
+				f.first = p[0]
+			}
+			return n, err
 		}
 		n, err := f.readFiltered(p)
 		if n > 0 || err != nil {
@@ -185,7 +183,7 @@ func (f *Filter) Read(p []byte) (int, error) {
 	}
 }
 
-func (f *Filter) filtering() bool { return f.expect > 0 || f.body > 0 }
+func (f *Filter) filtering() bool { return len(f.expect) > 0 || f.body > 0 }
 
 // readFiltered reads once and takes the prefix's replies out of p, in place.
 // It may return 0 bytes without an error.
@@ -235,7 +233,7 @@ func (f *Filter) sift(p []byte) (kept int, err error) {
 		case f.body > 0:
 			n = min(n, f.body)
 			f.body -= n
-		case f.expect == 0:
+		case len(f.expect) == 0:
 			f.drop = false
 		case n < headerLen:
 			f.have = copy(f.header[:], p[i:])
@@ -261,29 +259,29 @@ func (f *Filter) begin(header []byte) error {
 		return errors.New("wire: a message from the server has a negative length")
 	}
 	f.body = n
+	if f.first == 0 {
+		f.first = header[0]
+	}
 	switch header[0] {
 	case 'N', 'S', 'A': // NoticeResponse, ParameterStatus, NotificationResponse come at any time
 		f.drop = false
 	case 'E': // the server now skips everything up to Sync: what follows is the caller's
 		f.drop, f.failed = false, true
-		f.expect, f.next = 0, 0
+		f.expect = nil
 	default:
 		return f.reply(header[0])
 	}
 	return nil
 }
 
-// reply takes one message of the replies to a statement of the prefix:
-// ParseComplete, BindComplete, any number of DataRow, CommandComplete.
+// reply takes one message of the replies to the prefixes. Any number of DataRow may
+// stand before a CommandComplete.
 func (f *Filter) reply(kind byte) error {
 	f.drop = true
 	switch {
-	case f.next == 0 && kind == '1', f.next == 1 && kind == '2':
-		f.next++
-	case f.next == 2 && kind == 'D':
-	case f.next == 2 && kind == 'C':
-		f.next = 0
-		f.expect--
+	case kind == f.expect[0]:
+		f.expect = f.expect[1:]
+	case kind == 'D' && f.expect[0] == commandComplete:
 	default:
 		return fmt.Errorf("wire: unexpected message %q among the replies to a prefix", kind)
 	}

@@ -96,7 +96,7 @@ func group(t testing.TB, query string) []byte {
 func filtered(t testing.TB, statements int, parts ...[]byte) *wire.Filter {
 	t.Helper()
 	f := wire.NewFilter(&cutReader{parts: parts}, io.Discard)
-	f.Arm(prefix(t, statements), nil)
+	f.Arm(wire.Group{Prefixes: []wire.Prefix{prefix(t, statements)}})
 	if _, err := f.Write(group(t, "select 1")); err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +241,7 @@ func TestFilterWritesThePrefixInTheSameWrite(t *testing.T) {
 		return len(p), nil
 	}))
 	b := group(t, "select 1")
-	f.Arm(prefix(t, 1), nil)
+	f.Arm(wire.Group{Prefixes: []wire.Prefix{prefix(t, 1)}})
 	if n, err := f.Write(b); n != len(b) || err != nil {
 		t.Fatalf("Write returned %d and %v, want the caller's %d bytes", n, err, len(b))
 	}
@@ -258,7 +258,7 @@ func TestFilterPutsParameterTypesIn(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	f := wire.NewFilter(&cutReader{}, &out)
-	f.Arm(wire.Prefix{}, []uint32{17, 0})
+	f.Arm(wire.Group{OIDs: []uint32{17, 0}})
 	if _, err := f.Write(group(t, "insert into t values ($1, $2)")); err != nil {
 		t.Fatal(err)
 	}
@@ -266,6 +266,64 @@ func TestFilterPutsParameterTypesIn(t *testing.T) {
 		&pgproto3.Bind{}, &pgproto3.Describe{ObjectType: 'P'}, &pgproto3.Execute{}, &pgproto3.Sync{})
 	if !bytes.Equal(out.Bytes(), want) {
 		t.Fatalf("wrote %q, want %q", out.Bytes(), want)
+	}
+}
+
+// TestFilterNamesTheStatement of the group: a new one is prepared under its name, of one
+// that the server has the Parse is left out.
+func TestFilterNamesTheStatement(t *testing.T) {
+	t.Parallel()
+	rest := func(bind *pgproto3.Bind) []byte {
+		return encode(t, bind, &pgproto3.Describe{ObjectType: 'P'}, &pgproto3.Execute{}, &pgproto3.Sync{})
+	}
+	sent := &pgproto3.Bind{Parameters: [][]byte{[]byte("a\x00b"), nil}, ResultFormatCodes: []int16{1}}
+	b := append(encode(t, &pgproto3.Parse{Query: "select $1, $2"}), rest(sent)...)
+	named := rest(&pgproto3.Bind{PreparedStatement: "s1", Parameters: sent.Parameters, ResultFormatCodes: sent.ResultFormatCodes})
+	for name, tt := range map[string]struct {
+		group wire.Group
+		want  []byte
+	}{
+		"new":            {wire.Group{Name: "s1"}, append(encode(t, &pgproto3.Parse{Name: "s1", Query: "select $1, $2"}), named...)},
+		"new with types": {wire.Group{Name: "s1", OIDs: []uint32{17, 0}}, append(encode(t, &pgproto3.Parse{Name: "s1", Query: "select $1, $2", ParameterOIDs: []uint32{17, 0}}), named...)},
+		"kept":           {wire.Group{Name: "s1", OIDs: []uint32{17, 0}, Kept: true}, named},
+	} {
+		var out bytes.Buffer
+		f := wire.NewFilter(&cutReader{}, &out)
+		f.Arm(tt.group)
+		if n, err := f.Write(b); n != len(b) || err != nil {
+			t.Errorf("%s: Write returned %d and %v", name, n, err)
+		}
+		if !bytes.Equal(out.Bytes(), tt.want) {
+			t.Errorf("%s: wrote %q, want %q", name, out.Bytes(), tt.want)
+		}
+	}
+}
+
+// TestFilterDropsTheRepliesToNamedPrefixes: there are fewer of what the server has
+// already, and one of what it is to forget.
+func TestFilterDropsTheRepliesToNamedPrefixes(t *testing.T) {
+	t.Parallel()
+	var first, second wire.Prefix
+	if err := errors.Join(first.Close("s0"), first.Prepare("p1", "select 1"), first.Run("p1"), second.Run("p1")); err != nil {
+		t.Fatal(err)
+	}
+	theirs := encode(t, &pgproto3.BindComplete{}, &pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}, &pgproto3.ReadyForQuery{TxStatus: 'I'})
+	row := &pgproto3.DataRow{Values: [][]byte{[]byte("x")}}
+	in := append(encode(t, &pgproto3.CloseComplete{}, &pgproto3.ParseComplete{},
+		&pgproto3.BindComplete{}, row, &pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")},
+		&pgproto3.BindComplete{}, row, row, &pgproto3.CommandComplete{CommandTag: []byte("SELECT 2")}), theirs...)
+	for size := 1; size < len(in)+2; size++ {
+		f := wire.NewFilter(bytes.NewReader(in), io.Discard)
+		f.Arm(wire.Group{Prefixes: []wire.Prefix{first, second}, Name: "s1", Kept: true})
+		if _, err := f.Write(group(t, "select 1")); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := readAll(f, size); err != nil || !bytes.Equal(got, theirs) {
+			t.Fatalf("with a buffer of %d: read %q and %v, want %q", size, got, err, theirs)
+		}
+		if !f.Passed() || f.PrefixFailed() {
+			t.Fatal("the prefix counts as refused")
+		}
 	}
 }
 
@@ -280,6 +338,9 @@ func TestFilterSendsNothingThatWouldPassWithoutThePrefix(t *testing.T) {
 		"nothing":                 {},
 		"Sync alone":              encode(t, &pgproto3.Sync{}),
 		"a simple query behind":   append(encode(t, &pgproto3.Parse{Query: "select 1"}, &pgproto3.Sync{}), encode(t, &pgproto3.Query{String: "select 1"})...),
+		"Parse alone":             encode(t, &pgproto3.Parse{Query: "select 1"}, &pgproto3.Sync{}),
+		"a name already given":    encode(t, &pgproto3.Parse{Name: "x", Query: "select 1"}, &pgproto3.Bind{PreparedStatement: "x"}, &pgproto3.Execute{}, &pgproto3.Sync{}),
+		"another one's Bind":      encode(t, &pgproto3.Parse{Query: "select 1"}, &pgproto3.Bind{PreparedStatement: "x"}, &pgproto3.Execute{}, &pgproto3.Sync{}),
 		"types already given":     encode(t, &pgproto3.Parse{Query: "select $1", ParameterOIDs: []uint32{25}}, &pgproto3.Sync{}),
 	}
 	for name, b := range tests {
@@ -287,7 +348,7 @@ func TestFilterSendsNothingThatWouldPassWithoutThePrefix(t *testing.T) {
 			t.Parallel()
 			var out bytes.Buffer
 			f := wire.NewFilter(&cutReader{}, &out)
-			f.Arm(prefix(t, 1), []uint32{25})
+			f.Arm(wire.Group{Prefixes: []wire.Prefix{prefix(t, 1)}, OIDs: []uint32{25}, Name: "s1"})
 			if n, err := f.Write(b); n != 0 || err == nil {
 				t.Errorf("Write returned %d and %v, want 0 and an error", n, err)
 			}
@@ -305,7 +366,7 @@ func TestFilterIsArmedForOneGroup(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	f := wire.NewFilter(&cutReader{parts: [][]byte{encode(t, append(prefixReplies(), ready)...)}}, &out)
-	f.Arm(prefix(t, 1), nil)
+	f.Arm(wire.Group{Prefixes: []wire.Prefix{prefix(t, 1)}})
 	b := group(t, "select 1")
 	if _, err := f.Write(b); err != nil {
 		t.Fatal(err)
@@ -322,7 +383,7 @@ func TestFilterIsArmedForOneGroup(t *testing.T) {
 func TestFilterRefusesAGroupBeforeTheLastIsRead(t *testing.T) {
 	t.Parallel()
 	f := filtered(t, 1)
-	f.Arm(prefix(t, 1), nil)
+	f.Arm(wire.Group{Prefixes: []wire.Prefix{prefix(t, 1)}})
 	if _, err := f.Write(group(t, "select 1")); err == nil {
 		t.Fatal("no error")
 	}
@@ -332,7 +393,7 @@ func TestFilterLetsTerminatePassWhileArmed(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	f := wire.NewFilter(&cutReader{}, &out)
-	f.Arm(prefix(t, 1), nil)
+	f.Arm(wire.Group{Prefixes: []wire.Prefix{prefix(t, 1)}})
 	b := encode(t, &pgproto3.Terminate{})
 	if _, err := f.Write(b); err != nil || !bytes.Equal(out.Bytes(), b) {
 		t.Fatalf("error %v, sent %q", err, out.Bytes())
@@ -345,14 +406,14 @@ func TestFilterReportsTheCallersBytesOfAFailedWrite(t *testing.T) {
 	b := group(t, "select 1")
 	var lead bytes.Buffer
 	probe := wire.NewFilter(&cutReader{}, &lead)
-	probe.Arm(prefix(t, 1), nil)
+	probe.Arm(wire.Group{Prefixes: []wire.Prefix{prefix(t, 1)}})
 	if _, err := probe.Write(b); err != nil {
 		t.Fatal(err)
 	}
 	prefixLen := lead.Len() - len(b)
 	for _, tt := range []struct{ written, want int }{{0, 0}, {1, 0}, {prefixLen, 0}, {prefixLen + 3, 3}} {
 		f := wire.NewFilter(&cutReader{}, writerFunc(func([]byte) (int, error) { return tt.written, broken }))
-		f.Arm(prefix(t, 1), nil)
+		f.Arm(wire.Group{Prefixes: []wire.Prefix{prefix(t, 1)}})
 		if n, err := f.Write(b); n != tt.want || !errors.Is(err, broken) {
 			t.Errorf("%d bytes went out: Write returned %d and %v, want %d", tt.written, n, err, tt.want)
 		}

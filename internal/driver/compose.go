@@ -1,0 +1,81 @@
+package driver
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/tenantry/tenantry/internal/wire"
+)
+
+// compose says what travels with a message group: what the session need not keep any
+// more, BEGIN if tx is still to be opened, the target's settings, and the name of the statement
+// if it has one. Behind a pooler the session is somebody else's in the next moment, and
+// nothing gets a name.
+func (l *lease) compose(h hygiene, tx *opening, o outgoing) (wire.Group, error) {
+	n := l.link.names
+	n.begin(n.limit > 0 && !l.tainted && !l.link.pooled())
+	g := wire.Group{OIDs: o.oids}
+	if n.hot, n.kept = n.use(l.scope, l.target, o); n.hot != nil {
+		g.Name, g.Kept = n.hot.name, n.kept
+	}
+	err := l.lead(h, tx)
+	g.Prefixes = n.prefixes()
+	return g, err
+}
+
+// lead puts together what goes in front of a statement.
+func (l *lease) lead(h hygiene, tx *opening) error {
+	n := l.link.names
+	if tx != nil {
+		if err := n.run(n.shapeFor(tx.sql)); err != nil {
+			return err
+		}
+	}
+	if h == cleaned {
+		if err := n.run(n.shapeFor(discardTemp)); err != nil {
+			return err
+		}
+	}
+	sh := n.shapeOf(l.target, h)
+	if sh == nil {
+		return nil
+	}
+	n.args = l.target.arguments(n.args[:0])
+	return n.run(sh, n.args...)
+}
+
+// Codes that a statement kept by name may fail with because it is older than what it
+// works on (Appendix A of the PostgreSQL manual). Besides, all of class 42.
+const (
+	codeCachedPlan   = "0A000" // the columns of the result have changed
+	codeNoRight      = "42501" // has nothing to do with it
+	codeNoStatement  = "26000"
+	codeInternal     = "XX000" // a type is gone
+	codeOutOfRange   = "22003" // a parameter's type has changed, as with the next ones
+	codeInvalidDate  = "22007"
+	codeDateOverflow = "22008"
+)
+
+// outlived reports whether err may be because of a name that the session keeps, or
+// does not keep any more. The name is given up.
+func (l *lease) outlived(err error) bool {
+	code, n := codeOf(err), l.link.names
+	switch {
+	case code == codeNoStatement && strings.Contains(err.Error(), n.prefix):
+		n.forget()
+		return true
+	case n.hot == nil || !n.kept || l.link.filter.PrefixFailed() || !mayBeOutdated(err):
+		return false
+	}
+	n.end(n.hot)
+	return true
+}
+
+func mayBeOutdated(err error) bool {
+	code := codeOf(err)
+	if code == codeCachedPlan {
+		return refusedBy(err, code, "RevalidateCachedQuery")
+	}
+	return strings.HasPrefix(code, "42") && code != codeNoRight ||
+		slices.Contains([]string{codeInternal, codeInvalidText, codeOutOfRange, codeInvalidDate, codeDateOverflow}, code)
+}

@@ -1,0 +1,203 @@
+package driver
+
+import (
+	"container/list"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"hash/maphash"
+	"strconv"
+	"time"
+
+	"github.com/tenantry/tenantry/internal/wire"
+)
+
+const (
+	// hotAfter is the use of a statement with which it gets its name. The server plans
+	// the first five executions of a named statement anew, too: one that comes twice
+	// saves nothing.
+	hotAfter = 3
+
+	// nameLife is how long a name is used. The server keeps the types of a statement's
+	// parameters as they were when it got its name, also when a migration has given a
+	// column another type.
+	nameLife = time.Minute
+
+	// longestHot is the longest text that gets a name: longer ones are written by
+	// programs, and seldom come twice.
+	longestHot = 16 << 10
+)
+
+// hotKey is what tells statements apart that the server keeps. A tenant's statement
+// names the tenant's tables; under another search_path the server would not use the
+// wrong ones, but plan it anew.
+type hotKey struct {
+	scope    Scope
+	settings string // their values: a plan may hold what a text meant under them
+	query    string
+	oids     string // the types of the parameters that were given with it
+}
+
+// hotStatement is a statement that the server keeps by name.
+type hotStatement struct {
+	key      hotKey
+	hash     uint64
+	name     string
+	since    time.Time
+	weight   int
+	position *list.Element // in names.order; nil unless the server has it
+}
+
+// names are the statements that one session keeps by name. They are known here and
+// nowhere else: whoever ends them past the driver is answered by 26000, and what was
+// refused so is sent once more.
+type names struct {
+	limit  int    // how many statements of applications, of usual weight; 0 gives no names at all
+	prefix string // of all names, not to be guessed
+	last   int    // number of the newest name
+
+	shapes []*shape // of what goes in front of statements
+	known  map[hotKey]*hotStatement
+	order  list.List // of *hotStatement, the one used last in front
+	weight int       // of all that are kept
+	seen   sketch
+	ended  wire.Prefix // closes what is not used any more, with the next group
+
+	// What follows is about the group that is sent.
+	named bool // what is sent may have a name
+	lead  wire.Prefix
+	front [2]wire.Prefix
+	args  []string      // for what applies settings
+	hot   *hotStatement // under whose name its statement runs, or nil
+	kept  bool          // the server had hot before
+}
+
+func newNames(limit int) *names {
+	random := make([]byte, 8)
+	_, _ = rand.Read(random) // never fails
+	return &names{limit: limit, prefix: "tenantry_" + hex.EncodeToString(random) + "_", known: map[hotKey]*hotStatement{}}
+}
+
+// usualWeight is the length of the text, in bytes, that weighs as one statement more. What
+// the server keeps of a statement grows with it: some 16 kB for a read by primary key or an
+// insert of 80 bytes, 57 kB for three joins of 230.
+const usualWeight = 100
+
+// use returns the statement under whose name o is to be sent, and whether the server
+// has it; nil if o is to be sent without a name.
+func (n *names) use(s Scope, t *Target, o outgoing) (h *hotStatement, kept bool) {
+	if !n.named || !o.repeats || len(o.query) > longestHot || !t.leadsToOneSchema() {
+		return nil, false
+	}
+	key := hotKey{scope: s, settings: t.values(), query: o.query, oids: oidsKey(o.oids)}
+	hash := maphash.Comparable(n.seen.hashSeed(), key)
+	uses := n.seen.add(hash)
+	if h = n.known[key]; h != nil {
+		if time.Since(h.since) < nameLife {
+			n.order.MoveToFront(h.position)
+			return h, true
+		}
+		n.end(h)
+	}
+	h = &hotStatement{key: key, hash: hash, weight: 1 + len(key.query)/usualWeight}
+	if uses < hotAfter || !n.room(h.weight, uses) {
+		return nil, false
+	}
+	h.name = n.name()
+	return h, false
+}
+
+// room makes room for a statement that was used so often, and reports whether there is
+// any: those that stay are used at least as often.
+func (n *names) room(weight, uses int) bool {
+	if weight > n.limit {
+		return false
+	}
+	for n.weight+weight > n.limit {
+		oldest := n.order.Back()
+		if oldest == nil {
+			return false
+		}
+		victim := oldest.Value.(*hotStatement) //nolint:forcetypeassert // the list holds nothing else
+		if n.seen.count(victim.hash) >= uses {
+			return false
+		}
+		n.end(victim)
+	}
+	return true
+}
+
+func (n *names) name() string {
+	n.last++
+	return n.prefix + strconv.Itoa(n.last)
+}
+
+// keep is called when the server has accepted h under its name.
+func (n *names) keep(h *hotStatement) {
+	h.since = time.Now()
+	h.position = n.order.PushFront(h)
+	n.known[h.key] = h
+	n.weight += h.weight
+}
+
+// end gives up a statement. The server is told with the next group.
+func (n *names) end(h *hotStatement) {
+	if h.position != nil {
+		n.order.Remove(h.position)
+		delete(n.known, h.key)
+		n.weight -= h.weight
+		h.position = nil
+	}
+	n.close(h.name)
+}
+
+func (n *names) close(name string) {
+	_ = n.ended.Close(name) // a name of ours is never too long
+}
+
+// begin makes ready for a group. named is whether anything may have a name.
+func (n *names) begin(named bool) {
+	n.named = named
+	n.lead.Reset()
+	n.hot, n.kept = nil, false
+}
+
+// prefixes returns what goes in front of the group.
+func (n *names) prefixes() []wire.Prefix {
+	n.front = [...]wire.Prefix{n.ended, n.lead}
+	return n.front[:]
+}
+
+// settle is called when the group was sent. passed is that nothing in front of the
+// statement was refused, and worked that the statement was not either. Of a name that
+// was new in a group with an error nobody knows whether the server has it.
+func (n *names) settle(passed, worked bool) {
+	n.ended.Reset()
+	n.settleShapes(passed)
+	switch {
+	case n.hot == nil || n.kept:
+	case worked:
+		n.keep(n.hot)
+	default:
+		n.close(n.hot.name)
+	}
+}
+
+// forget gives up all names: the session has lost them, or may have.
+func (n *names) forget() {
+	n.shapes, n.known, n.weight = nil, map[hotKey]*hotStatement{}, 0
+	n.order.Init()
+	n.ended = wire.Prefix{}
+}
+
+// oidsKey returns oids as a part of a key.
+func oidsKey(oids []uint32) string {
+	if len(oids) == 0 {
+		return ""
+	}
+	key := make([]byte, 0, 4*len(oids))
+	for _, oid := range oids {
+		key = binary.NativeEndian.AppendUint32(key, oid)
+	}
+	return string(key)
+}

@@ -1,0 +1,91 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+)
+
+// Group is what a [Filter] changes of one message group. It must stay as it is until
+// the group is sent.
+type Group struct {
+	// Prefixes go in front, in this order.
+	Prefixes []Prefix
+
+	// OIDs are the types of the group's parameters, 0 where the server shall infer
+	// one. If there are any, the group must begin with a Parse that has none itself.
+	OIDs []uint32
+
+	// Name is the name under which the server keeps the group's statement, or empty.
+	// If there is one, the group must begin with Parse and Bind of the unnamed
+	// statement.
+	Name string
+
+	// Kept says that the server has the statement already: Parse is left out.
+	Kept bool
+}
+
+var (
+	errNoTypes = errors.New("wire: the parameter types have no Parse to go into")
+	errNoName  = errors.New("wire: the name has no Parse and Bind of an unnamed statement to go into")
+)
+
+// appendTo appends the group b to dst, changed as g says.
+func (g *Group) appendTo(dst, b []byte) ([]byte, error) {
+	if len(g.OIDs) == 0 && g.Name == "" {
+		return append(dst, b...), nil
+	}
+	n, _ := messageLen(b)
+	parse, rest := b[:n], b[n:]
+	if parse[0] != 'P' || binary.BigEndian.Uint16(parse[n-2:]) != 0 {
+		return nil, errNoTypes
+	}
+	if !g.Kept {
+		if parse[headerLen] != 0 {
+			return nil, errNoName
+		}
+		dst = g.appendParse(dst, parse)
+	}
+	if g.Name == "" {
+		return append(dst, rest...), nil
+	}
+	n, ok := messageLen(rest)
+	if !ok || rest[0] != 'B' {
+		return nil, errNoName
+	}
+	dst, err := g.appendBind(dst, rest[:n])
+	return append(dst, rest[n:]...), err
+}
+
+// appendParse appends the unnamed Parse with g's name and types.
+func (g *Group) appendParse(dst, parse []byte) []byte {
+	start := len(dst)
+	dst = append(dst, parse[:headerLen]...)
+	dst = append(dst, g.Name...)
+	dst = append(dst, parse[headerLen:len(parse)-2]...)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(len(g.OIDs))) //nolint:gosec // pgconn refuses more than 65535 parameters
+	for _, oid := range g.OIDs {
+		dst = binary.BigEndian.AppendUint32(dst, oid)
+	}
+	return setLen(dst, start)
+}
+
+// appendBind appends the Bind of an unnamed statement with g's name.
+func (g *Group) appendBind(dst, bind []byte) ([]byte, error) {
+	portal := bytes.IndexByte(bind[headerLen:], 0)
+	name := headerLen + portal + 1 // behind the portal's name
+	if portal < 0 || name >= len(bind) || bind[name] != 0 {
+		return nil, errNoName
+	}
+	start := len(dst)
+	dst = append(dst, bind[:name]...)
+	dst = append(dst, g.Name...)
+	dst = append(dst, bind[name:]...)
+	return setLen(dst, start), nil
+}
+
+// setLen puts the length into the header of the message that begins at start.
+func setLen(dst []byte, start int) []byte {
+	binary.BigEndian.PutUint32(dst[start+1:], uint32(len(dst)-start-1)) //nolint:gosec // pgproto3 refuses longer messages
+	return dst
+}

@@ -1,0 +1,432 @@
+package plugin_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"gorm.io/gorm"
+
+	"github.com/tenantry/tenantry/internal/pgserver/pgtest"
+	"github.com/tenantry/tenantry/plugin"
+	"github.com/tenantry/tenantry/scope"
+)
+
+// kept returns the texts that the session of db's only connection keeps by name, what
+// sets the tenant among them.
+func kept(t testing.TB, db *gorm.DB) (texts []string) {
+	t.Helper()
+	if err := db.Raw("select statement from pg_prepared_statements").Scan(&texts).Error; err != nil {
+		t.Fatal(err)
+	}
+	return texts
+}
+
+// count returns how many of the texts are want.
+func count(texts []string, want string) (n int) {
+	for _, text := range texts {
+		if text == want {
+			n++
+		}
+	}
+	return n
+}
+
+const hotText = "select title from invoices where id = $1"
+
+func readTitle(t testing.TB, db *gorm.DB) string {
+	t.Helper()
+	var title string
+	if err := db.Raw("select title from invoices where id = ?", 1).Scan(&title).Error; err != nil {
+		t.Fatal(err)
+	}
+	return title
+}
+
+func TestAStatementThatComesOftenIsKeptForEachTenant(t *testing.T) {
+	t.Parallel()
+	db, _, _ := twoTenants(t, nil, plugin.WithMaxConns(1))
+	a, b := db.WithContext(as(t, "a")), db.WithContext(as(t, "b"))
+	for range 10 {
+		if x, y := readTitle(t, a), readTitle(t, b); x != "a" || y != "b" {
+			t.Fatalf("read %q and %q", x, y)
+		}
+	}
+	if n := count(kept(t, a), hotText); n != 2 {
+		t.Errorf("it is kept %d times, want once for each tenant", n)
+	}
+}
+
+func TestAStatementThatComesOnceIsNotKept(t *testing.T) {
+	t.Parallel()
+	db, _, _ := twoTenants(t, nil, plugin.WithMaxConns(1))
+	a := db.WithContext(as(t, "a"))
+	readTitle(t, a)
+	readTitle(t, a)
+	if n := count(kept(t, a), hotText); n != 0 {
+		t.Errorf("it is kept %d times", n)
+	}
+}
+
+func TestNothingIsKeptWithoutHotStatements(t *testing.T) {
+	t.Parallel()
+	db, _, _ := twoTenants(t, nil, plugin.WithMaxConns(1), plugin.WithHotStatements(0))
+	a := db.WithContext(as(t, "a"))
+	for range 10 {
+		readTitle(t, a)
+	}
+	if texts := kept(t, a); len(texts) != 0 {
+		t.Errorf("the session keeps %q", texts)
+	}
+}
+
+// TestNoMoreIsKeptThanAllowed sends more statements than may be kept, those of one
+// group far more often: they stay, and what is given up ends at the server, too.
+func TestNoMoreIsKeptThanAllowed(t *testing.T) {
+	t.Parallel()
+	const limit = 5
+	db, _, _ := twoTenants(t, nil, plugin.WithMaxConns(1), plugin.WithHotStatements(limit))
+	a := db.WithContext(as(t, "a"))
+	send := func(i int) string {
+		text := fmt.Sprintf("select %d + ", i)
+		var got int
+		if err := a.Raw(text+"?", 1).Scan(&got).Error; err != nil || got != i+1 {
+			t.Fatal(got, err)
+		}
+		return text + "$1"
+	}
+	favourites := map[string]bool{}
+	for i := range 40 {
+		for range 4 {
+			send(100 + i)
+		}
+		for j := range 3 {
+			for range 4 {
+				favourites[send(j)] = true
+			}
+		}
+	}
+	found, all := 0, 0
+	for _, text := range kept(t, a) {
+		if favourites[text] {
+			found++
+		}
+		if strings.HasSuffix(text, " + $1") {
+			all++
+		}
+	}
+	if found != len(favourites) || all > limit {
+		t.Errorf("of %d statements kept %d are of the favourites, want %d and at most %d", all, found, len(favourites), limit)
+	}
+}
+
+// change is what a migration does between two executions of a statement that is kept.
+type change struct {
+	name   string
+	before string // makes t
+	text   string
+	arg    any
+	ddl    string
+	want   string
+}
+
+var changes = []change{
+	{"a column is added", "(id int, v text)", "select row_to_json(x)::text from (select * from t where id = ?) x", 1, "alter table tenant_a.t add w int", `{"id":1,"v":"1","w":null}`},
+	{"the result gets another type", "(id int, v int)", "select v from t where id = ?", 1, "alter table tenant_a.t alter v type text using 'is ' || v", "is 1"},
+	{"all columns of the result, one of them new", "(v int)", "select * from t where v = ?", 1, "alter table tenant_a.t add w int", "1"},
+	{"the parameter gets a wider type", "(id int, v text)", "select v from t where id <= ? order by id desc limit 1", int64(1) << 40, "alter table tenant_a.t alter id type bigint", "1"},
+	{"the parameter gets another type", "(id int, v text)", "select v from t where id = ?", "one", "alter table tenant_a.t alter id type text using 'one'", "1"},
+	{"the table is made anew", "(id int, v text)", "select v from t where id = ?", 1, "drop table tenant_a.t; create table tenant_a.t (v text, id int); insert into tenant_a.t values ('new', 1)", "new"},
+	{"a column is dropped and made anew", "(id int, v text)", "select v from t where id = ?", 1, "alter table tenant_a.t drop v; alter table tenant_a.t add v text default 'new'", "new"},
+	{"a write returns another type", "(id int, v int)", "update t set id = id where id = ? returning v", 1, "alter table tenant_a.t alter v type text using 'is ' || v", "is 1"},
+}
+
+// TestAKeptStatementSurvivesAMigration in each place where kept statements are used: by
+// itself, and first in a transaction.
+func TestAKeptStatementSurvivesAMigration(t *testing.T) {
+	t.Parallel()
+	ways := map[string]func(*gorm.DB, func(*gorm.DB) error) error{
+		"by itself":              func(db *gorm.DB, f func(*gorm.DB) error) error { return f(db) },
+		"first in a transaction": func(db *gorm.DB, f func(*gorm.DB) error) error { return db.Transaction(f) },
+	}
+	for way, run := range ways {
+		for _, c := range changes {
+			t.Run(way+"/"+c.name, func(t *testing.T) {
+				t.Parallel()
+				surviveChange(t, c, run)
+			})
+		}
+	}
+}
+
+func surviveChange(t *testing.T, c change, run func(*gorm.DB, func(*gorm.DB) error) error) {
+	dsn := pgtest.Database(t)
+	pool := admin(t, dsn)
+	mustExec(t, pool, "create schema tenant_a", "create table tenant_a.t "+c.before)
+	db, _ := open(t, dsn, nil, plugin.BySchema(), plugin.WithMaxConns(1))
+	db = db.WithContext(as(t, "a"))
+	if err := db.Exec("insert into t select 1 from generate_series(1, 1)").Error; err != nil {
+		t.Fatal(err)
+	}
+	mustExec(t, pool, "update tenant_a.t set v = 1")
+	read := func(arg any) (got string, err error) {
+		err = run(db, func(tx *gorm.DB) error {
+			rows, err := tx.Raw(c.text, arg).Rows()
+			if err != nil {
+				return err
+			}
+			defer func() { _ = rows.Close() }()
+			for rows.Next() {
+				columns, _ := rows.Columns()
+				into := make([]any, len(columns))
+				into[0] = &got
+				for i := 1; i < len(into); i++ {
+					into[i] = new(any)
+				}
+				if err := rows.Scan(into...); err != nil {
+					return err
+				}
+			}
+			return rows.Err()
+		})
+		return got, err
+	}
+	for range 10 {
+		if _, err := read(1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustExec(t, pool, c.ddl)
+	for range 10 {
+		if got, err := read(c.arg); err != nil || got != c.want {
+			t.Fatalf("read %q, error %v; want %q", got, err, c.want)
+		}
+	}
+}
+
+// TestASessionThatLosesItsStatementsGoesOn: a function ends them past the driver, and
+// with them what sets the tenant.
+func TestASessionThatLosesItsStatementsGoesOn(t *testing.T) {
+	t.Parallel()
+	db, _, dsn := twoTenants(t, nil, plugin.WithMaxConns(1))
+	mustExec(t, admin(t, dsn), "create function public.lose() returns int language plpgsql as $$ begin execute 'deallocate all'; return 1; end $$")
+	a, b := db.WithContext(as(t, "a")), db.WithContext(as(t, "b"))
+	ways := map[string]func() error{
+		"by itself":        func() error { return nil },
+		"in a transaction": func() error { return a.Transaction(func(tx *gorm.DB) error { return tx.First(&Invoice{}, 1).Error }) },
+	}
+	for name, next := range ways {
+		for range 10 {
+			readTitle(t, a)
+			readTitle(t, b)
+		}
+		if err := a.Raw("select public.lose()").Scan(new(int)).Error; err != nil {
+			t.Fatal(err)
+		}
+		if err := next(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if x, y := readTitle(t, a), readTitle(t, b); x != "a" || y != "b" {
+			t.Errorf("%s: read %q and %q", name, x, y)
+		}
+	}
+}
+
+// TestATenantWhoseSchemaIsAnotherNowReadsThatOne: a plan names tables, and must not
+// outlive what the tenant's path leads to.
+func TestATenantWhoseSchemaIsAnotherNowReadsThatOne(t *testing.T) {
+	t.Parallel()
+	db, _, dsn := twoTenants(t, nil, plugin.WithMaxConns(1))
+	a, b := db.WithContext(as(t, "a")), db.WithContext(as(t, "b"))
+	for range 10 {
+		readTitle(t, a)
+		readTitle(t, b)
+	}
+	mustExec(t, admin(t, dsn), "alter schema tenant_a rename to x", "alter schema tenant_b rename to tenant_a", "alter schema x rename to tenant_b")
+	if x, y := readTitle(t, a), readTitle(t, b); x != "b" || y != "a" {
+		t.Errorf("read %q and %q", x, y)
+	}
+}
+
+// TestATransactionBeginsOnAnotherConnectionIfItsOwnHasDied: nothing was done yet.
+func TestATransactionBeginsOnAnotherConnectionIfItsOwnHasDied(t *testing.T) {
+	t.Parallel()
+	db, _, dsn := twoTenants(t, nil, plugin.WithMaxConns(2))
+	pool := admin(t, dsn)
+	a := db.WithContext(as(t, "a"))
+	firsts := map[string]func(tx *gorm.DB) error{
+		"a query":       func(tx *gorm.DB) error { return tx.First(&Invoice{}, 1).Error },
+		"a text":        func(tx *gorm.DB) error { return tx.Exec("update invoices set cents = 1").Error },
+		"a written row": func(tx *gorm.DB) error { return tx.Create(&Invoice{Title: "a"}).Error },
+	}
+	for name, first := range firsts {
+		if err := a.Transaction(func(tx *gorm.DB) error {
+			endOthers(t, pool)
+			return first(tx)
+		}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// endOthers ends all other sessions of the database, and waits until they are gone.
+func endOthers(t testing.TB, pool *pgxpool.Pool) {
+	t.Helper()
+	mustExec(t, pool, "select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()")
+}
+
+// TestATransactionThatHasBegunDoesNotMove: what it has done is lost, and it must say so.
+func TestATransactionThatHasBegunDoesNotMove(t *testing.T) {
+	t.Parallel()
+	db, _, dsn := twoTenants(t, nil, plugin.WithMaxConns(2))
+	pool := admin(t, dsn)
+	err := db.WithContext(as(t, "a")).Transaction(func(tx *gorm.DB) error {
+		if err := tx.Create(&Invoice{Title: "lost"}).Error; err != nil {
+			return err
+		}
+		endOthers(t, pool)
+		_ = tx.Create(&Invoice{Title: "half"}).Error
+		return nil
+	})
+	if err == nil {
+		t.Error("the transaction says that it was committed")
+	}
+	var n int64
+	if err := db.WithContext(as(t, "a")).Model(&Invoice{}).Where("title in ?", []string{"lost", "half"}).Count(&n).Error; err != nil || n != 0 {
+		t.Errorf("%d rows are left, error %v", n, err)
+	}
+}
+
+// TestAFailedFirstStatementFailsItsTransaction as any other.
+func TestAFailedFirstStatementFailsItsTransaction(t *testing.T) {
+	t.Parallel()
+	db, _, _ := twoTenants(t, nil, plugin.WithMaxConns(1))
+	a := db.WithContext(as(t, "a"))
+	tx := a.Begin()
+	if err := tx.Create(&Invoice{ID: 1, Title: "twice"}).Error; err == nil {
+		t.Error("a second row with the same key was written")
+	}
+	mustSay(t, tx.Create(&Invoice{Title: "after"}).Error, "25P02")
+	if err := tx.Commit().Error; err == nil {
+		t.Error("a failed transaction says that it was committed")
+	}
+	if got := readTitle(t, a); got != "a" {
+		t.Errorf("read %q", got)
+	}
+}
+
+// TestATransactionHasItsSettingsFromTheFirstStatementOn, whatever is the first.
+func TestATransactionHasItsSettingsFromTheFirstStatementOn(t *testing.T) {
+	t.Parallel()
+	db, _, _ := twoTenants(t, nil, plugin.WithMaxConns(1))
+	for level, name := range map[sql.IsolationLevel]string{sql.LevelDefault: "read committed", sql.LevelSerializable: "serializable"} {
+		for _, id := range []string{"a", "b"} {
+			err := db.WithContext(as(t, id)).Connection(func(db *gorm.DB) error {
+				return db.Transaction(func(tx *gorm.DB) error {
+					var got, path string
+					if err := tx.Raw("select title from invoices where id = ?", 1).Scan(&got).Error; err != nil {
+						return err
+					}
+					if err := tx.Raw("select current_setting('transaction_isolation') || ' ' || current_schema()").Scan(&path).Error; err != nil {
+						return err
+					}
+					if got != id || path != name+" tenant_"+id {
+						return fmt.Errorf("read %q under %q", got, path)
+					}
+					return nil
+				}, &sql.TxOptions{Isolation: level})
+			})
+			if err != nil {
+				t.Errorf("%s, %s: %v", level, id, err)
+			}
+		}
+	}
+}
+
+// TestATransactionWithoutAStatementNeedsNoServer.
+func TestATransactionWithoutAStatementNeedsNoServer(t *testing.T) {
+	t.Parallel()
+	db, _, dsn := twoTenants(t, nil, plugin.WithMaxConns(1))
+	pool := admin(t, dsn)
+	for name, end := range map[string]func(*gorm.DB) *gorm.DB{"commit": (*gorm.DB).Commit, "rollback": (*gorm.DB).Rollback} {
+		tx := db.WithContext(as(t, "a")).Begin()
+		endOthers(t, pool)
+		if err := end(tx).Error; err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	mustBe(t, db.WithContext(context.Background()).Begin().Error, scope.ErrNone)
+}
+
+// TestATableThatAppearsInFrontOfASharedOneIsTheTenants from then on: PostgreSQL does not
+// plan anew for it, so nothing is kept where a name can mean two tables.
+func TestATableThatAppearsInFrontOfASharedOneIsTheTenants(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.Database(t)
+	pool := admin(t, dsn)
+	mustExec(t, pool, "create schema tenant_a", "create schema common", "create table common.t (v text)", "insert into common.t values ('shared')")
+	db, _ := open(t, dsn, nil, plugin.BySchema(plugin.WithSharedSchemas("common")), plugin.WithMaxConns(1))
+	read := func() (v string) {
+		if err := db.WithContext(as(t, "a")).Raw("select v from t where v <> ?", "").Scan(&v).Error; err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	for range 10 {
+		if v := read(); v != "shared" {
+			t.Fatalf("read %q", v)
+		}
+	}
+	mustExec(t, pool, "create table tenant_a.t (v text)", "insert into tenant_a.t values ('own')")
+	if v := read(); v != "own" {
+		t.Errorf("read %q, want the tenant's own", v)
+	}
+}
+
+// TestATimeIsWrittenWholeAfterItsColumnHasBecomeWider, as it would not be by a statement
+// whose parameter is still a date.
+func TestATimeIsWrittenWholeAfterItsColumnHasBecomeWider(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.Database(t)
+	pool := admin(t, dsn)
+	mustExec(t, pool, "create schema tenant_a", "create table tenant_a.t (at date, x float4)")
+	db, _ := open(t, dsn, nil, plugin.BySchema(), plugin.WithMaxConns(1))
+	a := db.WithContext(as(t, "a"))
+	at := time.Date(2026, 5, 4, 15, 4, 5, 0, time.UTC)
+	write := func() {
+		if err := a.Exec("insert into t values (?, ?)", at, 0.1).Error; err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 10 {
+		write()
+	}
+	mustExec(t, pool, "delete from tenant_a.t", "alter table tenant_a.t alter at type timestamp, alter x type float8")
+	write()
+	var got string
+	if err := a.Raw("select at::text || ' ' || x::text from t").Scan(&got).Error; err != nil || got != "2026-05-04 15:04:05 0.1" {
+		t.Errorf("wrote %q, error %v", got, err)
+	}
+}
+
+// TestWhatATextMeansUnderOtherSettingsIsNotKept for them.
+func TestWhatATextMeansUnderOtherSettingsIsNotKept(t *testing.T) {
+	t.Parallel()
+	var zone string
+	dsn := pgtest.Database(t)
+	db, _ := open(t, dsn, nil, placements(func(base *pgxpool.Pool) (plugin.Placement, error) {
+		return plugin.Placement{Pool: base, Settings: []plugin.Setting{{Name: "timezone", Value: zone}}}, nil
+	}), plugin.WithMaxConns(1))
+	wants := map[string]int64{"UTC": 1704067200, "Asia/Tokyo": 1704034800}
+	for i := range 20 {
+		zone = []string{"UTC", "Asia/Tokyo"}[i%2]
+		var got int64
+		if err := db.WithContext(as(t, "a")).Raw("select extract(epoch from timestamptz '2024-01-01 00:00:00')::bigint + ?", 0).Scan(&got).Error; err != nil || got != wants[zone] {
+			t.Fatalf("in %s: %d, error %v", zone, got, err)
+		}
+	}
+}
