@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"sync"
@@ -23,6 +24,21 @@ const lockPulse = time.Second
 // pooler, where a session's lock would stay with a connection of the pooler's. If
 // it is lost, the context of f ends within seconds.
 func (c *Catalog) alone(ctx context.Context, t scope.Tenant, f func(context.Context) error) error {
+	return c.atWork(ctx, func(ctx context.Context) error {
+		err := c.locked(ctx, lockKey(t), f)
+		switch {
+		case errors.Is(err, errLocked):
+			return fmt.Errorf("%w %q", ErrBusy, t)
+		case errors.Is(err, errNoLock):
+			return fmt.Errorf("catalog: lock tenant %q: %w", t, err)
+		}
+		return err
+	})
+}
+
+// atWork calls f within the limit of what this process does at a time. Close waits
+// for it.
+func (c *Catalog) atWork(ctx context.Context, f func(context.Context) error) error {
 	if c.ctx.Err() != nil {
 		return ErrClosed
 	}
@@ -32,12 +48,24 @@ func (c *Catalog) alone(ctx context.Context, t scope.Tenant, f func(context.Cont
 		return fmt.Errorf("catalog: wait for other tenants that are made or dropped: %w", context.Cause(ctx))
 	}
 	defer c.work.Release(1)
+	return f(ctx)
+}
+
+var (
+	// errLocked says that somebody else has the lock.
+	errLocked = errors.New("another call has the lock")
+	// errNoLock says that the lock could not be asked for.
+	errNoLock = errors.New("no lock")
+)
+
+// locked calls f while it holds the lock of that key.
+func (c *Catalog) locked(ctx context.Context, key int64, f func(context.Context) error) error {
 	tx, err := c.master.Begin(ctx)
 	if err != nil {
-		return fmt.Errorf("catalog: lock tenant %q: %w", t, err)
+		return fmt.Errorf("%w: %w", errNoLock, err)
 	}
 	defer unlock(ctx, tx)
-	if err := lock(ctx, tx, t); err != nil {
+	if err := lock(ctx, tx, key); err != nil {
 		return err
 	}
 	held, release := hold(ctx, tx)
@@ -45,18 +73,18 @@ func (c *Catalog) alone(ctx context.Context, t scope.Tenant, f func(context.Cont
 	return f(held)
 }
 
-// lock takes the lock, or returns ErrBusy. The transaction is idle for as long as
+// lock takes the lock, or returns errLocked. The transaction is idle for as long as
 // the work takes, which must not end it.
-func lock(ctx context.Context, tx pgx.Tx, t scope.Tenant) error {
+func lock(ctx context.Context, tx pgx.Tx, key int64) error {
 	var locked bool
 	err := tx.QueryRow(ctx, `select pg_catalog.pg_try_advisory_xact_lock($1) from (
 		select count(pg_catalog.set_config(name, '0', true)) from pg_catalog.pg_settings
-		where name in ('idle_in_transaction_session_timeout', 'transaction_timeout')) unlimited`, lockKey(t)).Scan(&locked)
+		where name in ('idle_in_transaction_session_timeout', 'transaction_timeout')) unlimited`, key).Scan(&locked)
 	if err != nil {
-		return fmt.Errorf("catalog: lock tenant %q: %w", t, err)
+		return fmt.Errorf("%w: %w", errNoLock, err)
 	}
 	if !locked {
-		return fmt.Errorf("%w %q", ErrBusy, t)
+		return errLocked
 	}
 	return nil
 }
@@ -109,8 +137,13 @@ func unlock(ctx context.Context, tx pgx.Tx) {
 
 // lockKey is the tenant's key among the master's advisory locks. Two tenants of
 // one key would only keep each other out for a while.
-func lockKey(t scope.Tenant) int64 {
+func lockKey(t scope.Tenant) int64 { return keyOfLock("tenantry/catalog/" + t.String()) }
+
+// sparesKey is that of the spares on one server.
+func sparesKey(server string) int64 { return keyOfLock("tenantry/spares/" + server) }
+
+func keyOfLock(name string) int64 {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte("tenantry/catalog/" + t.String())) // never fails
-	return int64(h.Sum64())                                  //nolint:gosec // any 64 bits are a key
+	_, _ = h.Write([]byte(name)) // never fails
+	return int64(h.Sum64())      //nolint:gosec // any 64 bits are a key
 }

@@ -34,6 +34,7 @@ type Catalog struct {
 	cache    *cache
 	work     *semaphore.Weighted
 	blanks   templates
+	stirred  chan struct{} // somebody has taken a spare
 
 	listening atomic.Bool
 
@@ -48,7 +49,8 @@ type Catalog struct {
 // pooler stands in front of the database, connect past it: through one there are
 // no notifications, and changes by other processes are seen only after the TTL.
 //
-// The catalog opens up to 13 connections of its own to the master database. Close
+// The catalog opens up to 13 connections of its own to the master database, and 3 more
+// [WithSpares]. Close
 // it when no statement for its tenants runs any more. ctx bounds opening only.
 func Open(ctx context.Context, dsn string, opts ...Option) (*Catalog, error) {
 	cfg, err := newConfig(opts)
@@ -63,7 +65,7 @@ func Open(ctx context.Context, dsn string, opts ...Option) (*Catalog, error) {
 		config: cfg, dsn: func() string { return dsn }, pools: pools,
 		names: newReserved(cfg.reserved),
 		ring:  ring{keys: cfg.keys},
-		work:  semaphore.NewWeighted(atWork),
+		work:  semaphore.NewWeighted(atWork), stirred: make(chan struct{}, 1),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.cache = newCache(cfg.ttl)
@@ -71,11 +73,18 @@ func Open(ctx context.Context, dsn string, opts ...Option) (*Catalog, error) {
 		return nil, errors.Join(err, c.Close())
 	}
 	c.owned.Go(c.listen)
+	if len(c.spares) > 0 {
+		c.owned.Go(c.keepSpares)
+	}
 	return c, nil
 }
 
 func (c *Catalog) open(ctx context.Context) (err error) {
-	if c.master, err = openMaster(ctx, c.dsn(), masterConns); err != nil {
+	conns := int32(masterConns)
+	if len(c.spares) > 0 {
+		conns += spareConns
+	}
+	if c.master, err = openMaster(ctx, c.dsn(), conns); err != nil {
 		return err
 	}
 	if c.lookups, err = openMaster(ctx, c.dsn(), lookupConns); err != nil {

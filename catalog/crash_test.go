@@ -42,6 +42,10 @@ type crash struct {
 	Drop   bool   // drop the tenant; otherwise make it
 	Fail   bool   // the migrations of this process fail
 	Step   string // the message of the step
+
+	Other  string // of another server, on which the tenant lives if it is given
+	Spare  bool   // the tenant gets a spare, and another spare is made
+	Remove bool   // remove the other server, with a spare
 }
 
 func TestMain(m *testing.M) {
@@ -86,6 +90,9 @@ func (c crash) options(h slog.Handler) ([]catalog.Option, error) {
 	if c.Roles {
 		opts = append(opts, catalog.WithRoles())
 	}
+	if c.Spare {
+		opts = append(opts, catalog.WithSpares(c.Tenant.Kind, 1))
+	}
 	return opts, err
 }
 
@@ -121,12 +128,17 @@ func (c crash) work(ctx context.Context, h slog.Handler) error {
 	if err != nil {
 		return err
 	}
-	if c.Drop {
+	switch {
+	case c.Spare:
+		err = c.workWithSpare(ctx, tenants)
+	case c.Remove:
+		err = tenants.RemoveServer(ctx, "other")
+	case c.Drop:
 		var id scope.Tenant
 		if id, err = scope.Parse(c.Tenant.ID); err == nil {
 			err = tenants.Drop(ctx, id, c.Tenant.ID)
 		}
-	} else {
+	default:
 		_, err = tenants.Create(ctx, c.Tenant)
 	}
 	return errors.Join(err, tenants.Close())

@@ -34,6 +34,14 @@ func (c *Catalog) Create(ctx context.Context, n New) (Tenant, error) {
 	if err != nil {
 		return Tenant{}, err
 	}
+	if c.wantsSpare(row) {
+		switch done, err := c.createAtOnce(ctx, n, row); {
+		case err != nil:
+			return Tenant{}, err
+		case done:
+			return row.public(), nil
+		}
+	}
 	var tenant Tenant
 	begun := false
 	err = c.alone(ctx, row.id(), func(ctx context.Context) error {
@@ -49,10 +57,13 @@ func (c *Catalog) Create(ctx context.Context, n New) (Tenant, error) {
 		return err
 	})
 	if !begun && errors.Is(err, ErrBusy) { // another call has the id already
-		err = &InputError{Field: "id", Value: n.ID, Err: ErrTaken}
+		err = taken(row)
 	}
 	return tenant, err
 }
+
+// taken says that another tenant has the id.
+func taken(row *tenantRow) error { return &InputError{Field: "id", Value: row.ID, Err: ErrTaken} }
 
 // orFailed adds to err that the tenant whose id is taken has failed, if it has.
 func (c *Catalog) orFailed(ctx context.Context, row *tenantRow, err error) error {
@@ -74,15 +85,10 @@ func (c *Catalog) reserve(ctx context.Context, n New, down serverSet, row *tenan
 		if err != nil {
 			return err
 		}
-		row.settle(server, c.roles)
-		row.CreatedAt, row.UpdatedAt = now(), now()
-		if err := c.sealPassword(ctx, row); err != nil {
+		at := now()
+		row.CreatedAt, row.UpdatedAt = at, at
+		if err := c.findPlace(ctx, tx, row, server); err != nil {
 			return err
-		}
-		if row.Kind == OwnDatabase {
-			if err := insertDatabase(tx, row.Cluster, row.Database, OwnDatabase); err != nil {
-				return err
-			}
 		}
 		if err := tx.Omit(clause.Associations).Create(row).Error; err != nil {
 			return err
@@ -95,9 +101,22 @@ func (c *Catalog) reserve(ctx context.Context, n New, down serverSet, row *tenan
 	return describeViolation(err, "create", row.ID)
 }
 
+// findPlace gives the row a place on the server: a spare if there is one, else names
+// under which everything will be made.
+func (c *Catalog) findPlace(ctx context.Context, tx *gorm.DB, row *tenantRow, server serverRow) error {
+	if found, err := c.takeSpare(ctx, tx, row, server); err != nil || found {
+		return err
+	}
+	row.settle(server, newName(row.ID), c.roles)
+	if err := c.sealPassword(ctx, row); err != nil || row.Kind == OwnSchema {
+		return err
+	}
+	return insertDatabase(tx, row.Cluster, row.Database, OwnDatabase)
+}
+
 func (c *Catalog) sealPassword(ctx context.Context, row *tenantRow) (err error) {
 	if row.Kind == OwnDatabase {
-		row.Password, err = c.ring.seal(ctx, passwordOf(row.ID), newPassword())
+		row.Password, err = c.ring.seal(ctx, row.purpose(), newPassword())
 	}
 	return err
 }
@@ -105,6 +124,9 @@ func (c *Catalog) sealPassword(ctx context.Context, row *tenantRow) (err error) 
 // provision makes what the row says and makes the tenant active. The caller is
 // alone at work on the tenant. If it fails, everything is undone.
 func (c *Catalog) provision(ctx context.Context, row *tenantRow) (Tenant, error) {
+	if row.taken != "" {
+		c.stir()
+	}
 	err := c.build(ctx, row)
 	if err == nil {
 		c.step(row, "place made")
@@ -199,7 +221,11 @@ func storable(err error) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(err.Error(), "?"), "\x00", "?")
 }
 
-// step tells, at debug level, how far the work on a tenant is.
+// step tells, at debug level, how far the work on a tenant or a spare is.
 func (c *Catalog) step(row *tenantRow, what string) {
+	if row.spare {
+		c.logger.Debug("catalog: spare: "+what, slog.String("spare", row.ID))
+		return
+	}
 	c.logger.Debug("catalog: "+what, slog.String("tenant", row.ID))
 }

@@ -44,6 +44,15 @@ func ExampleOpen() {
 	_ = start
 }
 
+// A sign-up takes milliseconds while there are spares.
+func ExampleWithSpares() {
+	start := func(ctx context.Context, dsn string, migrations migrator.Migrations) (*catalog.Catalog, error) {
+		tenants, err := catalog.Open(ctx, dsn, catalog.WithMigrations(migrations), catalog.WithSpares(catalog.OwnSchema, 10))
+		return tenants, err
+	}
+	_ = start
+}
+
 func ExampleCatalog_Create() {
 	signUp := func(ctx context.Context, tenants *catalog.Catalog) (string, error) {
 		acme, err := tenants.Create(ctx, catalog.New{

@@ -74,6 +74,7 @@ func open(t testing.TB, dsn string, opts ...catalog.Option) *catalog.Catalog {
 			t.Error(err)
 		}
 		dropTemplates(t, dsn)
+		dropSpares(t, dsn)
 	})
 	return c
 }
@@ -90,6 +91,13 @@ func dropAll(t testing.TB, c *catalog.Catalog) {
 		if err := c.Drop(ctx, tenant.ID, tenant.ID.String()); err != nil && !errors.Is(err, catalog.ErrForeign) {
 			t.Error(err)
 		}
+	}
+	servers, err := c.Servers(ctx)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, s := range servers {
+		_ = c.RemoveServer(ctx, s.Name) // and its spares, unless it has tenants still
 	}
 }
 
@@ -271,6 +279,7 @@ func objects(t testing.TB, pool *pgxpool.Pool, identity, prefix string) []string
 			where nspname !~ '^pg_' and nspname not in ('information_schema', 'public', 'tenantry')
 		union all select 'database ' || datname from pg_database
 			where starts_with(datname, $2) or starts_with(shobj_description(oid, 'pg_database'), 'tenantry ' || $1 || ' tenant')
+			or starts_with(shobj_description(oid, 'pg_database'), 'tenantry ' || $1 || ' spare')
 			or starts_with(datname, 'tenantry_' || $1) and datname like '%\_new'
 		union all select 'role ' || rolname from pg_roles
 			where starts_with(rolname, $2) or starts_with(shobj_description(oid, 'pg_authid'), 'tenantry ' || $1)

@@ -62,23 +62,58 @@ func (o object) intact(db *gorm.DB) (bool, error) {
 }
 
 // put writes the mark. It holds nothing that would have to be quoted.
-func (o object) put(db *gorm.DB, mark string) error {
-	return run(db, fmt.Sprintf("comment on %s %s is '%s'", o.class, o.quoted(), mark))
+func (o object) put(db *gorm.DB, mark string) error { return run(db, o.marking(mark)) }
+
+func (o object) marking(mark string) string {
+	return fmt.Sprintf("comment on %s %s is '%s'", o.class, o.quoted(), mark)
 }
 
 // mark is the one of a tenant's objects.
-func (c *Catalog) mark(row *tenantRow) string { return "tenantry " + c.identity + " tenant " + row.ID }
+func (c *Catalog) mark(row *tenantRow) string {
+	if row.spare {
+		return c.spareMark(row.ID)
+	}
+	return "tenantry " + c.identity + " tenant " + row.ID
+}
+
+// spareMark is the one of a spare's objects, which all bear its name.
+func (c *Catalog) spareMark(name string) string { return "tenantry " + c.identity + " spare " + name }
 
 // mine reports whether o is there. One that isn't marked as the tenant's is an
-// error, unless it was never marked and never in use: its making was cut off.
+// error, unless it was never in use, and either never marked, because its making was cut
+// off, or marked as the spare that the tenant has taken.
 func (c *Catalog) mine(db *gorm.DB, row *tenantRow, o object) (found bool, err error) {
+	mark, err := c.marked(db, row, o)
+	return mark != missing, err
+}
+
+// missing is the mark of what is not there.
+const missing = "-"
+
+// marked returns the mark of o, which mine accepts, or missing.
+func (c *Catalog) marked(db *gorm.DB, row *tenantRow, o object) (mark string, err error) {
 	mark, found, err := o.find(db)
-	if err != nil || !found {
+	switch {
+	case err != nil || !found:
+		return missing, err
+	case mark == c.mark(row):
+		return mark, nil
+	case row.ActivatedAt == nil && (mark == "" && o.class == aDatabase || mark == c.spareMark(o.name)):
+		return mark, nil
+	}
+	return missing, fmt.Errorf("%w: %s on server %q has the comment %q: if it is that of %q, set its comment to '%s'",
+		ErrForeign, o, row.ServerName, mark, row.ID, c.mark(row))
+}
+
+// take reports whether o is there, and gives it the tenant's mark if it still has
+// that of the spare that the tenant has taken.
+func (c *Catalog) take(db *gorm.DB, row *tenantRow, o object) (found bool, err error) {
+	mark, err := c.marked(db, row, o)
+	if err != nil || mark == missing {
 		return false, err
 	}
-	if mark == c.mark(row) || mark == "" && o.class == aDatabase && row.ActivatedAt == nil {
-		return true, nil
+	if mark != c.mark(row) {
+		err = o.put(db, c.mark(row))
 	}
-	return false, fmt.Errorf("%w: %s on server %q has the comment %q: if it is tenant %q's, set its comment to '%s'",
-		ErrForeign, o, row.ServerName, mark, row.ID, c.mark(row))
+	return true, err
 }

@@ -29,14 +29,25 @@ const masterConns = 2*atWork + 2
 // drops and lists tenants can't take them away.
 const lookupConns = 2
 
-//go:embed tables.sql
-var tables string
+// spareConns is how many more the making of spares needs: one that holds its lock
+// and one for statements.
+const spareConns = 2
+
+var (
+	//go:embed tables.sql
+	tables string
+	//go:embed spares.sql
+	sparesTable string
+)
 
 // tableMigrations are those of the master's own tables.
 func tableMigrations() []*gormigrate.Migration {
 	return []*gormigrate.Migration{{
 		ID:      "1-tenants",
 		Migrate: func(tx *gorm.DB) error { return tx.Exec(tables).Error },
+	}, {
+		ID:      "2-spares",
+		Migrate: func(tx *gorm.DB) error { return tx.Exec(sparesTable).Error },
 	}}
 }
 

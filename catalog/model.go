@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"context"
 	"time"
 
 	"github.com/tenantry/tenantry/scope"
@@ -26,6 +27,9 @@ type tenantRow struct {
 
 	Server serverRow `gorm:"foreignKey:ServerName;references:Name"`
 	Hosts  []hostRow `gorm:"foreignKey:Tenant"`
+
+	spare bool   // it is no tenant, but a spare, whose name is the ID
+	taken string // name of the spare whose place it has got just now
 }
 
 // TableName is GORM's.
@@ -74,6 +78,23 @@ func (r *tenantRow) id() scope.Tenant {
 		return scope.Tenant{}
 	}
 	return t
+}
+
+// scoped returns the context in which the migrations run: with the tenant, if it is
+// one.
+func (r *tenantRow) scoped(ctx context.Context) context.Context {
+	if r.spare {
+		return ctx
+	}
+	return scope.With(ctx, r.id())
+}
+
+// purpose is what the password is sealed for.
+func (r *tenantRow) purpose() purpose {
+	if r.spare {
+		return sparePasswordOf(r.ID)
+	}
+	return passwordOf(r.ID)
 }
 
 // public returns what may be shown.

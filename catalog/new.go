@@ -124,11 +124,10 @@ func checkLabels(labels map[string]string) error {
 	return nil
 }
 
-// settle gives the row its place: a server, and names that nothing ever had
+// settle gives the row its place: a server, and a name that nothing ever had
 // before.
-func (row *tenantRow) settle(server serverRow, withRole bool) {
+func (row *tenantRow) settle(server serverRow, name string, withRole bool) {
 	row.ServerName, row.Cluster, row.Server = server.Name, server.Cluster, server
-	name := newName(row.ID)
 	if row.Kind == OwnDatabase {
 		row.Database, row.Schema, row.Role = name, "public", &name
 		return

@@ -22,7 +22,8 @@ type config struct {
 	roles       bool
 	moved       bool
 	noTemplates bool
-	shared      []string // schemas behind each tenant's own
+	spares      map[Kind]int // that are wanted on each server
+	shared      []string     // schemas behind each tenant's own
 	reserved    []string
 	choose      ServerChoice
 	ttl         time.Duration
@@ -33,8 +34,8 @@ type config struct {
 // Migrations make the tables of a new tenant. A migrator.Migrations is one.
 type Migrations interface {
 	// Apply brings the schema of the transaction tx up to date. The context of tx
-	// carries the tenant; when a template database is made there is none, and an
-	// error of Apply then means that databases are made without a template.
+	// carries the tenant; when a template database or a spare is made there is none, and
+	// an error of Apply then means that everything is made at sign-up.
 	Apply(tx *gorm.DB) error
 
 	// Fingerprint changes when the list of migrations changes.
@@ -142,6 +143,33 @@ func WithMovedMaster() Option {
 // tenant, such as secrets: a copy has the template's.
 func WithoutTemplates() Option {
 	return func(c *config) error { c.noTemplates = true; return nil }
+}
+
+// WithSpares keeps n spares of a kind ready on each server: schemas or databases that
+// are migrated in advance, with role, login and password, so that a sign-up only has to
+// take one. They are made one at a time, in the background, and each is taken by exactly
+// one sign-up. Where none is ready, or only of other migrations or options, [Catalog.Create]
+// makes everything, as ever. Give it once for each kind. The default is none to be kept;
+// 0 also drops those that are there once they are an hour old.
+//
+// The migrations of a spare run without a tenant on the context, as for a template
+// database: if they fail so, there are no spares. What they generate is each spare's
+// own, but for databases that are copied: see [WithoutTemplates]. Spares take nothing from the
+// capacity of a server, and one that is full has none.
+func WithSpares(kind Kind, n int) Option {
+	return func(c *config) error {
+		if kind != OwnSchema && kind != OwnDatabase {
+			return fmt.Errorf("catalog: WithSpares: the kind %q is neither OwnSchema nor OwnDatabase", kind)
+		}
+		if n < 0 {
+			return fmt.Errorf("catalog: WithSpares: %d is negative", n)
+		}
+		if c.spares == nil {
+			c.spares = map[Kind]int{}
+		}
+		c.spares[kind] = n
+		return nil
+	}
 }
 
 // WithTTL sets how long a tenant is served from memory before it is read again.

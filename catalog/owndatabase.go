@@ -5,14 +5,12 @@ import (
 	"fmt"
 
 	"gorm.io/gorm"
-
-	"github.com/tenantry/tenantry/scope"
 )
 
 // buildDatabase makes the login, the database and what is in it. A database can't
 // be made in a transaction: each step finds what an earlier try has done.
 func (c *Catalog) buildDatabase(ctx context.Context, row *tenantRow) error {
-	password, err := c.ring.open(ctx, passwordOf(row.ID), row.Password)
+	password, err := c.ring.open(ctx, row.purpose(), row.Password)
 	if err != nil {
 		return err
 	}
@@ -22,7 +20,7 @@ func (c *Catalog) buildDatabase(ctx context.Context, row *tenantRow) error {
 	}
 	defer s.close()
 	db := s.db.WithContext(ctx)
-	if err := c.claim(db, row); err != nil {
+	if err := c.claimToBuild(db, row); err != nil {
 		return err
 	}
 	err = db.Transaction(func(tx *gorm.DB) error { return c.makeRole(tx, row, password) })
@@ -77,7 +75,7 @@ func (c *Catalog) furnishDatabase(ctx context.Context, row *tenantRow) error {
 		return err
 	}
 	defer s.close()
-	return s.db.WithContext(scope.With(ctx, row.id())).Transaction(func(tx *gorm.DB) error {
+	return s.db.WithContext(row.scoped(ctx)).Transaction(func(tx *gorm.DB) error {
 		// Up to PostgreSQL 14 everybody may make tables there.
 		if err := run(tx, "revoke create on schema public from public"); err != nil {
 			return err

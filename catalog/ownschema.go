@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"gorm.io/gorm"
-
-	"github.com/tenantry/tenantry/scope"
 )
 
 // buildSchema does everything in one transaction.
@@ -19,8 +17,8 @@ func (c *Catalog) buildSchema(ctx context.Context, row *tenantRow) error {
 		return err
 	}
 	defer s.close()
-	return s.db.WithContext(scope.With(ctx, row.id())).Transaction(func(tx *gorm.DB) error {
-		if err := c.claim(tx, row); err != nil {
+	return s.db.WithContext(row.scoped(ctx)).Transaction(func(tx *gorm.DB) error {
+		if err := c.claimToBuild(tx, row); err != nil {
 			return err
 		}
 		if row.Role != nil {
@@ -39,7 +37,7 @@ func (c *Catalog) buildSchema(ctx context.Context, row *tenantRow) error {
 
 func (c *Catalog) makeSchema(tx *gorm.DB, row *tenantRow) error {
 	schema := object{aSchema, row.Schema}
-	if found, err := c.mine(tx, row, schema); err != nil || found {
+	if found, err := c.take(tx, row, schema); err != nil || found {
 		return err
 	}
 	if err := run(tx, "create schema "+schema.quoted()); err != nil {

@@ -99,3 +99,30 @@ func TestThroughPgBouncerEverythingWorks(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// TestThroughPgBouncerSparesAreTaken while others are made.
+func TestThroughPgBouncerSparesAreTaken(t *testing.T) {
+	t.Parallel()
+	direct, through := bounced(t)
+	ring := catalog.WithKeys(catalog.FixedKeys{testKey(t, "k")})
+	last, c := open(t, direct, ring), brief(t, through, ring, catalog.WithSpares(catalog.OwnSchema, 4), catalog.WithRoles())
+	stocked(t, c, 4)
+	db := use(t, direct, last, nil)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			tenant, err := c.Create(t.Context(), catalog.New{ID: unique("pooled")})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mustBeSpare(t, tenant)
+			works(t, db, tenant.ID.String())
+		})
+	}
+	wg.Wait()
+	stocked(t, c, 4)
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -17,6 +17,11 @@ func (c *Catalog) build(ctx context.Context, row *tenantRow) error {
 	if err := c.check(row); err != nil {
 		return err
 	}
+	if row.taken != "" {
+		if whole, err := c.adoptThere(ctx, row); whole || err != nil {
+			return err
+		}
+	}
 	if row.Kind == OwnDatabase {
 		return c.buildDatabase(ctx, row)
 	}
@@ -56,6 +61,9 @@ func (c *Catalog) atServer(ctx context.Context, row *tenantRow, f func(*gorm.DB)
 func (c *Catalog) reclaim(db *gorm.DB, row *tenantRow, state State) error {
 	if err := c.claim(db, row); err != nil {
 		return err
+	}
+	if row.spare {
+		return c.mustBe(db.Statement.Context, row, spareDropping)
 	}
 	last, err := c.row(db.Statement.Context, row.id())
 	if err != nil {
@@ -107,6 +115,15 @@ func (c *Catalog) claim(db *gorm.DB, row *tenantRow) error {
 		lock = "pg_advisory_xact_lock" // a session's would stay with a pooler
 	}
 	return run(db, fmt.Sprintf("select pg_catalog.%s(pg_catalog.hashtextextended('tenantry/%s/%s', 0))", lock, c.identity, row.ID))
+}
+
+// claimToBuild is claim for what is made. A spare may have been dropped meanwhile,
+// by a process that took this one for dead.
+func (c *Catalog) claimToBuild(db *gorm.DB, row *tenantRow) error {
+	if err := c.claim(db, row); err != nil || !row.spare {
+		return err
+	}
+	return c.mustBe(db.Statement.Context, row, spareBuilding)
 }
 
 // connString returns the server's connection string, as an administrator.

@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 
@@ -13,7 +14,8 @@ import (
 // are made once more, tenants that are [Deleting] are dropped to the end. Without
 // arguments it looks at all tenants in these states, which a service does at
 // start-up. Tenants in other states are left alone, and so are those that a
-// living process is at work on: named ones are reported as [ErrBusy].
+// living process is at work on: named ones are reported as [ErrBusy]. Without arguments
+// it also drops the spares whose making or dropping was cut off.
 //
 // The error joins those of all tenants that could not be repaired, each with the
 // tenant's name; they can be repaired again, or dropped.
@@ -29,7 +31,26 @@ func (c *Catalog) Repair(ctx context.Context, tenants ...scope.Tenant) error {
 		broken = append(broken, t.ID)
 	}
 	// Another process may be at work on one, or have dropped it meanwhile.
-	return c.repairEach(ctx, broken, ErrBusy, ErrUnknown)
+	return errors.Join(c.repairEach(ctx, broken, ErrBusy, ErrUnknown), c.repairSpares(ctx))
+}
+
+// repairSpares drops the spares whose making or dropping was cut off.
+func (c *Catalog) repairSpares(ctx context.Context) error {
+	var servers []string
+	err := c.db.WithContext(ctx).Model(&spareRow{}).Distinct("server").Where("state <> ?", spareReady).Order("server").Pluck("server", &servers).Error
+	if err != nil {
+		return fmt.Errorf("catalog: list the spares: %w", err)
+	}
+	var errs []error
+	for _, s := range servers {
+		err := c.atWork(ctx, func(ctx context.Context) error {
+			return c.locked(ctx, sparesKey(s), func(ctx context.Context) error { return c.dropSpares(ctx, s, cutOff) })
+		})
+		if err != nil && !errors.Is(err, errLocked) {
+			errs = append(errs, fmt.Errorf("catalog: repair the spares on server %q: %w", s, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // repairEach repairs tenants one after the other. Errors that match one of

@@ -22,10 +22,14 @@ func (c *Catalog) Reseal(ctx context.Context) (int, error) {
 	servers, err := resealAll(ctx, c, key, "conn", "name", func(r *serverRow) (string, purpose, *sealed) {
 		return r.Name, connStringOf(r.Name), &r.Conn
 	})
-	tenants, err2 := resealAll(ctx, c, key, "password", "id", func(r *tenantRow) (string, purpose, *sealed) {
+	// Spares before tenants, which they may become meanwhile.
+	spares, err2 := resealAll(ctx, c, key, "password", "name", func(r *spareRow) (string, purpose, *sealed) {
+		return r.Name, sparePasswordOf(r.Name), &r.Password
+	})
+	tenants, err3 := resealAll(ctx, c, key, "password", "id", func(r *tenantRow) (string, purpose, *sealed) {
 		return r.ID, passwordOf(r.ID), &r.Password
 	})
-	return servers + tenants, errors.Join(err, err2)
+	return servers + spares + tenants, errors.Join(err, err2, err3)
 }
 
 // resealAll goes through the rows of one table in the order of their id, one

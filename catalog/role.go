@@ -45,7 +45,7 @@ func sign(key []byte, text string) []byte {
 // to end its connections.
 func (c *Catalog) makeRole(tx *gorm.DB, row *tenantRow, password string) error {
 	role := object{aRole, row.role()}
-	if found, err := c.mine(tx, row, role); err != nil || found {
+	if found, err := c.take(tx, row, role); err != nil || found {
 		return err
 	}
 	login := "nologin"
@@ -87,6 +87,10 @@ func (c *Catalog) grant(tx *gorm.DB, row *tenantRow) error {
 	return run(tx, fmt.Sprintf("revoke insert, update, delete on %s.migrations from %s", schema, role))
 }
 
+// oneGrant lets one transaction at a time change the rights on shared schemas, up to
+// its end. Of two PostgreSQL would refuse one: tuple concurrently updated.
+const oneGrant = "select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('tenantry/shared schemas', 0))"
+
 // useShared lets the role use the schemas behind its own, as far as not everybody
 // may: PostgreSQL passes over a schema of search_path that a role may not use.
 func useShared(tx *gorm.DB, row *tenantRow, schemas []string) error {
@@ -98,7 +102,7 @@ func useShared(tx *gorm.DB, row *tenantRow, schemas []string) error {
 		if may {
 			continue
 		}
-		if err := run(tx, fmt.Sprintf("grant usage on schema %s to %s", pgx.Identifier{s}.Sanitize(), pgx.Identifier{row.role()}.Sanitize())); err != nil {
+		if err := run(tx, oneGrant, fmt.Sprintf("grant usage on schema %s to %s", pgx.Identifier{s}.Sanitize(), pgx.Identifier{row.role()}.Sanitize())); err != nil {
 			return fmt.Errorf("shared schema %q: %w", s, err)
 		}
 	}
@@ -117,7 +121,7 @@ func (c *Catalog) dropRole(tx *gorm.DB, row *tenantRow) error {
 	}
 	drop := "drop role " + role.quoted()
 	if row.Kind == OwnSchema { // the rights in another database went with it
-		drop = "drop owned by " + role.quoted() + "; " + drop
+		drop = oneGrant + "; drop owned by " + role.quoted() + "; " + drop
 	}
 	if err := tx.Exec(drop).Error; err != nil {
 		return fmt.Errorf("drop %s: %w", role, err)

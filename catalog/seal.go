@@ -52,6 +52,8 @@ type purpose string
 
 func passwordOf(tenant string) purpose { return purpose("tenantry/password/" + tenant) }
 
+func sparePasswordOf(spare string) purpose { return purpose("tenantry/spare/" + spare) }
+
 func connStringOf(server string) purpose { return purpose("tenantry/server/" + server) }
 
 // ring seals and opens with the keys of a Keys.

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -24,6 +25,7 @@ type Server struct {
 	Capacity  int    // most tenants; 0 is no limit
 	Full      bool   // takes no new tenants, whatever the capacity
 	Tenants   int    // that it has, in whatever state
+	Spares    int    // places that are ready for sign-ups, see [WithSpares]
 	CreatedAt time.Time
 }
 
@@ -69,6 +71,7 @@ func (c *Catalog) AddServer(ctx context.Context, n NewServer) error {
 		}
 		return tx.Create(&row).Error
 	})
+	c.stir()
 	return describeViolation(err, "server", n.Name)
 }
 
@@ -186,7 +189,8 @@ func moveServer(tx *gorm.DB, known serverRow, cluster, database string) error {
 	if err != nil {
 		return err
 	}
-	own := tx.Model(&tenantRow{}).Select("database").Where("server = ? and kind = ?", known.Name, OwnDatabase)
+	own := tx.Raw(`select database from tenantry.tenants where server = @server and kind = 'database'
+		union all select database from tenantry.spares where server = @server and kind = 'database'`, sql.Named("server", known.Name))
 	return tx.Model(&databaseRow{}).Where("cluster = ? and name in (?)", known.Cluster, own).Update("cluster", cluster).Error
 }
 
@@ -265,31 +269,6 @@ func (c ServerChange) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "change of %q
 // MarshalText returns the same, for JSON and for logs. There is no way back.
 func (c ServerChange) MarshalText() ([]byte, error) { return []byte(fmt.Sprint(c)), nil }
 
-// RemoveServer takes a server out of the catalog. One that still has tenants, and
-// [Main], is refused. The server itself is not touched.
-func (c *Catalog) RemoveServer(ctx context.Context, name string) error {
-	if name == Main {
-		return invalid("server", name, "it is the master's own")
-	}
-	if _, err := c.server(ctx, name); err != nil {
-		return err
-	}
-	err := c.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-		var row serverRow
-		if err := tx.Clauses(clause.Locking{Strength: "UPDATE"}).Take(&row, "name = ?", name).Error; err != nil {
-			return err
-		}
-		if err := tx.Delete(&row).Error; err != nil {
-			return err
-		}
-		return tx.Delete(&databaseRow{}, "cluster = ? and name = ?", row.Cluster, row.Database).Error
-	})
-	if violates(err, foreignKey) {
-		return invalid("server", name, "it still has tenants")
-	}
-	return describeViolation(err, "remove server", name)
-}
-
 // Servers returns all servers, in the order of their names.
 func (c *Catalog) Servers(ctx context.Context) ([]Server, error) {
 	servers, err := serversOf(c.db.WithContext(ctx))
@@ -301,7 +280,8 @@ func (c *Catalog) Servers(ctx context.Context) ([]Server, error) {
 
 func serversOf(db *gorm.DB) (servers []Server, err error) {
 	err = db.Model(&serverRow{}).Order("name").
-		Select("*, (select count(*) from tenantry.tenants t where t.server = servers.name) as tenants").
+		Select(`*, (select count(*) from tenantry.tenants t where t.server = servers.name) as tenants,
+			(select count(*) from tenantry.spares s where s.server = servers.name and s.state = 'ready') as spares`).
 		Find(&servers).Error
 	return servers, err
 }

@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -59,8 +60,11 @@ func (c *Catalog) createDatabase(ctx context.Context, db *gorm.DB, row *tenantRo
 	template := c.template(ctx, db, row)
 	if template != "" {
 		err := db.Exec(create + " template " + object{aDatabase, template}.quoted()).Error
-		if err == nil || isThere(err) {
+		switch {
+		case err == nil || isThere(err):
 			return nil
+		case ctx.Err() != nil:
+			return err
 		}
 		c.logger.Warn("catalog: a template database could not be copied, migrations run instead",
 			slog.String("server", row.ServerName), slog.String("template", template), slog.Any("error", err))
@@ -94,7 +98,11 @@ func (c *Catalog) template(ctx context.Context, db *gorm.DB, row *tenantRow) str
 		if ctx.Err() == nil {
 			c.blanks.fail(key)
 		}
-		c.logger.Warn("catalog: a template database could not be made, migrations run for each tenant instead",
+		level := slog.LevelWarn
+		if row.spare { // which says so itself if it can't be made either
+			level = slog.LevelDebug
+		}
+		c.logger.Log(ctx, level, "catalog: a template database could not be made, migrations run for each tenant instead",
 			slog.String("server", row.ServerName), slog.Any("error", err))
 		return ""
 	}
@@ -212,12 +220,13 @@ func (c *Catalog) outdated(db *gorm.DB, template object, age time.Duration) bool
 }
 
 // dropLastTemplate drops the templates on the server of a tenant that is gone if
-// no tenant with a database of its own is left there: with the last of them
+// no tenant and no spare with a database of its own is left there: with the last of them
 // everything goes that was made for them. A sign-up at the same time does without
 // a template.
 func (c *Catalog) dropLastTemplate(ctx context.Context, row *tenantRow) error {
 	var left int64
-	err := c.db.WithContext(ctx).Model(&tenantRow{}).Where("server = ? and kind = ?", row.ServerName, OwnDatabase).Count(&left).Error
+	err := c.db.WithContext(ctx).Raw(`select (select count(*) from tenantry.tenants where server = @server and kind = 'database')
+		+ (select count(*) from tenantry.spares where server = @server and kind = 'database')`, sql.Named("server", row.ServerName)).Scan(&left).Error
 	if err != nil || left > 0 {
 		return err
 	}

@@ -100,6 +100,7 @@ func (s *system) clear(t testing.TB) {
 	if err := s.catalog.Close(); err != nil {
 		t.Error(err)
 	}
+	s.dropSpares(t)
 }
 
 func migrations() migrator.Migrations {
