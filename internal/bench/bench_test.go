@@ -1,0 +1,271 @@
+package main_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	bench "github.com/tenantry/tenantry/internal/bench"
+	"github.com/tenantry/tenantry/internal/pgserver"
+)
+
+// small is a run of a few seconds.
+func small(out string, more ...string) []string {
+	return append([]string{"-out", out, "-conns", "2", "-databases", "2", "-max-connections", "60", "-rounds", "2", "-slice", "5ms"}, more...)
+}
+
+func run(t *testing.T, args []string) (stdout string) {
+	t.Helper()
+	var out, progress bytes.Buffer
+	if err := bench.Run(t.Context(), args, &out, &progress); err != nil {
+		t.Fatalf("%v\n%s", err, progress.String())
+	}
+	return out.String()
+}
+
+// records returns the lines of a CSV file by the names of their columns.
+func records(t *testing.T, path string) (all []map[string]string) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	lines, err := csv.NewReader(f).ReadAll()
+	if err != nil || len(lines) < 2 {
+		t.Fatalf("%s: %d lines, %v", path, len(lines), err)
+	}
+	for _, line := range lines[1:] {
+		record := map[string]string{}
+		for i, name := range lines[0] {
+			record[name] = line[i]
+		}
+		all = append(all, record)
+	}
+	return all
+}
+
+func TestEveryPatternDoesEveryWorkload(t *testing.T) {
+	t.Parallel()
+	out := t.TempDir()
+	stdout := run(t, small(out, "-tenants", "1,20", "-delays", "0,1ms", "-workers", "1,4", "-hot", "8", "-tenants-per-conn", "4"))
+	cells := records(t, filepath.Join(out, "cells.csv"))
+	patterns, workloads := bench.Names()
+	for _, p := range patterns {
+		for _, w := range workloads {
+			checkCells(t, cells, p, w)
+		}
+	}
+	for _, want := range []string{"PostgreSQL 1", "fsync=off", "hot statements 8, tenants per connection 4", "out of connections: 20 pools of 2", "round trip 1ms: an empty query takes "} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("the output has no %q:\n%s", want, stdout)
+		}
+	}
+	if n := len(records(t, filepath.Join(out, "rounds.csv"))); n < 1000 {
+		t.Errorf("rounds.csv has %d lines", n)
+	}
+	summary, err := os.ReadFile(filepath.Join(out, "summary.md"))
+	if err != nil || !strings.Contains(string(summary), "| a *gorm.DB and pool per tenant | out of connections |") {
+		t.Errorf("got the summary %s, %v", summary, err)
+	}
+	checkPlots(t, out, len(workloads)*2*2)
+}
+
+// checkCells looks at a workload of a pattern in 2 delays, 2 numbers of tenants and 2 of workers.
+func checkCells(t *testing.T, cells []map[string]string, pattern, workload string) {
+	t.Helper()
+	seen := map[string]int{}
+	for _, c := range cells {
+		if c["pattern"] != pattern || c["workload"] != workload {
+			continue
+		}
+		if c["note"] != "" {
+			seen["absent"]++
+			continue
+		}
+		seen[c["metric"]]++
+		checkValue(t, c)
+	}
+	want := 8
+	if pattern == "pools" {
+		want = 4 // not for 20 tenants
+	}
+	for _, metric := range []string{"time_us", "units_per_s", "p50_us", "p99_us", "client_cpu_us", "allocations", "server_cpu_us", "memory_mb", "backends"} {
+		if seen[metric] != want || seen["absent"] != 8-want {
+			t.Errorf("%s, %s: %d cells have %s and %d are left out", pattern, workload, seen[metric], metric, seen["absent"])
+		}
+	}
+}
+
+func checkValue(t *testing.T, c map[string]string) {
+	t.Helper()
+	visible := runtime.GOOS == "linux" && os.Getenv(pgserver.EnvDSN) == ""
+	server := slices.Contains([]string{"server_cpu_us", "memory_mb", "backends"}, c["metric"])
+	value, err := strconv.ParseFloat(c["value"], 64)
+	ratio, ratioErr := strconv.ParseFloat(c["ratio"], 64)
+	if errors.Join(err, ratioErr) != nil || (value <= 0 || ratio <= 0) && (visible || !server) {
+		t.Errorf("got %v", c)
+	}
+	if c["metric"] == "backends" && c["pattern"] != "pools" && value > 3 {
+		t.Errorf("%s has %v backends instead of 2, or one more for a base pool", c["pattern"], value)
+	}
+	if c["metric"] == "time_us" && c["delay_ms"] == "1" && value < 1000 {
+		t.Errorf("a unit takes %v µs over a line of a millisecond", value)
+	}
+}
+
+func checkPlots(t *testing.T, out string, want int) {
+	t.Helper()
+	plots, err := filepath.Glob(filepath.Join(out, "*.svg"))
+	if err != nil || len(plots) != want {
+		t.Fatalf("got %d plots, want %d, %v", len(plots), want, err)
+	}
+	for _, path := range plots {
+		text, err := os.ReadFile(path)
+		if err != nil || !bytes.Contains(text, []byte("</svg>")) {
+			t.Errorf("%s is no plot, %v", path, err)
+		}
+	}
+}
+
+func TestEachWorkloadNoticesAnotherTenantsRow(t *testing.T) {
+	t.Parallel()
+	found, err := bench.Leaks(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, workloads := bench.Names(); len(found) != len(workloads) {
+		t.Errorf("%d workloads were tried", len(found))
+	}
+	for workload, err := range found {
+		if wrong := (*bench.WrongRowError)(nil); !errors.As(err, &wrong) {
+			t.Errorf("%s does not look at what it gets: %v", workload, err)
+		}
+	}
+}
+
+func TestALongRunTellsMemory(t *testing.T) {
+	t.Parallel()
+	out := t.TempDir()
+	stdout := run(t, small(out, "-memory", "-tenants", "10", "-workers", "4", "-statements", "500"))
+	runs := records(t, filepath.Join(out, "memory.csv"))
+	if len(runs) != 2 || !strings.Contains(stdout, "peak_mb") {
+		t.Fatalf("got %d runs:\n%s", len(runs), stdout)
+	}
+	for _, r := range runs {
+		if opened, err := strconv.Atoi(r["backends_opened"]); err != nil || opened < 1 {
+			t.Errorf("got %v", r)
+		}
+	}
+	checkPlots(t, out, 1)
+}
+
+// interrupter interrupts the run as soon as a cell is printed.
+type interrupter struct {
+	bytes.Buffer
+	once      sync.Once
+	interrupt context.CancelFunc
+}
+
+func (i *interrupter) Write(b []byte) (int, error) {
+	if bytes.Contains(b, []byte("time/unit")) {
+		i.once.Do(i.interrupt)
+	}
+	return i.Buffer.Write(b)
+}
+
+func TestAnInterruptedRunWritesWhatThereIs(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stdout, out := &interrupter{interrupt: cancel}, t.TempDir()
+	err := bench.Run(ctx, small(out, "-tenants", "1", "-delays", "0", "-workers", "1"), stdout, io.Discard)
+	if !errors.Is(err, bench.ErrInterrupted) {
+		t.Fatalf("got %v", err)
+	}
+	if !strings.Contains(stdout.String(), "Left out: 5 of 6 cells. The last one is: read") {
+		t.Errorf("got %s", stdout.String())
+	}
+	for _, c := range records(t, filepath.Join(out, "cells.csv")) {
+		if c["workload"] != "read" {
+			t.Errorf("got %v", c)
+		}
+	}
+}
+
+func TestFlagsOutOfRangeAreRefused(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{
+		"-tenants 0":              `-tenants: "0" is no number from 1 to 100000`,
+		"-tenants 1,x":            `-tenants: "x" is no number`,
+		"-tenants 100001":         `-tenants: "100001" is no number from 1 to 100000`,
+		"-workers -1":             `-workers: "-1" is no number`,
+		"-delays 2":               `-delays: "2" is no time from 0 to 1s`,
+		"-delays -1ms":            `-delays: "-1ms" is no time`,
+		"-conns 0":                `-conns: 0 is not between 1 and 1000`,
+		"-databases 0":            `-databases: 0 is not between`,
+		"-rounds 0":               `-rounds: 0 is not between`,
+		"-statements 0":           `-statements: 0 is not between`,
+		"-slice 0s":               `-slice: 0s is not between 1ms and 1h`,
+		"-max-connections 100":    `-max-connections: the patterns need`,
+		"-patterns schema,nobody": `-patterns: there is no "nobody": take some of plain,schema,`,
+		"-workloads all,read":     `-workloads: there is no "all": take some of read,`,
+		"-out=":                   `-out is empty`,
+		"tenants":                 `"tenants" is no flag`,
+	} {
+		t.Run(args, func(t *testing.T) {
+			t.Parallel()
+			err := bench.Parse(strings.Fields(args)...)
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("got %v, want %s", err, want)
+			}
+		})
+	}
+}
+
+func TestTheDefaultsTakeLessThan25Minutes(t *testing.T) {
+	t.Parallel()
+	for args, limit := range map[string]time.Duration{"": 25 * time.Minute, "-short": time.Minute} {
+		took, err := bench.Estimate(strings.Fields(args)...)
+		t.Logf("%q: %s", args, took)
+		if err != nil || took > limit {
+			t.Errorf("%q: %s, %v", args, took, err)
+		}
+	}
+}
+
+func TestRatiosAreTakenRoundByRound(t *testing.T) {
+	t.Parallel()
+	rounds := []time.Duration{2, 40, 6, 8, 10}
+	plain := []time.Duration{1, 10, 2, 2, 2}
+	if got, want := bench.Spread(rounds, plain), [5]float64{2, 3, 4, 4, 5}; got != want {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestAQuantileIsOneOfTheTimes(t *testing.T) {
+	t.Parallel()
+	var all []time.Duration
+	for i := range 100 {
+		all = append(all, time.Duration(100-i))
+	}
+	for q, want := range map[float64]time.Duration{0: 1, 0.5: 51, 0.99: 100, 1: 100} {
+		t.Run(fmt.Sprint(q), func(t *testing.T) {
+			if got := bench.Quantile(all, q); got != want {
+				t.Errorf("got %d, want %d", got, want)
+			}
+		})
+	}
+}
