@@ -121,15 +121,15 @@ func TestAPasswordThatIsTakenForADatabaseIsNotShown(t *testing.T) {
 	t.Parallel()
 	c, _, _ := service(t)
 	for _, server := range []string{
-		"postgres://boss:4711/correct-horse@127.0.0.1:5432/app",
-		"postgresql://boss:4711/correct@horse@127.0.0.1/app?sslmode=disable",
+		"postgres://boss:47119/correct-horse@127.0.0.1:5432/app",
+		"postgresql://boss:47119/correct@horse@127.0.0.1/app?sslmode=disable",
 	} {
 		_, openErr := catalog.Open(t.Context(), server, catalog.WithKeys(catalog.FixedKeys{}))
 		addErr := c.AddServer(t.Context(), catalog.NewServer{Name: "b", ConnString: server})
 		for _, d := range []plugin.Database{{Server: server}, {Server: server, Name: "app", User: "u", Password: "p"}} {
 			_, err := d.Config()
 			mustBeHidden(t, "Config", err)
-			mustPrintWithout(t, "the database", d, "4711", "correct", "horse")
+			mustPrintWithout(t, "the database", d, "47119", "correct", "horse")
 		}
 		mustBeHidden(t, "Open", openErr)
 		mustBeHidden(t, "AddServer", addErr)
@@ -139,5 +139,5 @@ func TestAPasswordThatIsTakenForADatabaseIsNotShown(t *testing.T) {
 func mustBeHidden(t *testing.T, what string, err error) {
 	t.Helper()
 	mustSay(t, err, "password", "shown")
-	mustPrintWithout(t, what, err, "4711", "correct", "horse")
+	mustPrintWithout(t, what, err, "47119", "correct", "horse")
 }
