@@ -34,8 +34,8 @@ type Filter struct {
 	out     []byte // the write buffer of an armed group
 	replies []byte // to the prefixes of the last armed group
 
-	// What follows is the state of reading the prefix's replies.
-	expect  []byte          // kinds of the replies that are still to be dropped; part of replies
+	// What follows is the state of reading.
+	expect  []byte          // kinds of the replies to prefixes that are still to be dropped; part of replies
 	body    int             // bytes of the current message still to come
 	drop    bool            // whether the current message is dropped
 	header  [headerLen]byte // a header that arrived in parts
@@ -159,7 +159,9 @@ func messageLen(b []byte) (int, bool) {
 	return n, n >= headerLen && n <= len(b)
 }
 
-// Read fills p with the server's bytes, less the replies to the prefix.
+// Read fills p with the server's bytes, less the replies to the prefix. It follows the
+// bounds of messages all the time: between two groups the server may send a message that the
+// frontend has read the first part of when the next group is armed.
 func (f *Filter) Read(p []byte) (int, error) {
 	for {
 		switch {
@@ -169,25 +171,19 @@ func (f *Filter) Read(p []byte) (int, error) {
 			n := copy(p, f.pending)
 			f.pending = f.pending[n:]
 			return n, nil
-		case !f.filtering() || len(p) == 0:
-			n, err := f.r.Read(p)
-			if f.first == 0 && n > 0 {
-				f.first = p[0]
-			}
-			return n, err
+		case len(p) == 0:
+			return f.r.Read(p)
 		}
-		n, err := f.readFiltered(p)
+		n, err := f.readMessages(p)
 		if n > 0 || err != nil {
 			return n, err
 		}
 	}
 }
 
-func (f *Filter) filtering() bool { return len(f.expect) > 0 || f.body > 0 }
-
-// readFiltered reads once and takes the prefix's replies out of p, in place.
+// readMessages reads once and takes the prefix's replies out of p, in place.
 // It may return 0 bytes without an error.
-func (f *Filter) readFiltered(p []byte) (int, error) {
+func (f *Filter) readMessages(p []byte) (int, error) {
 	if len(p) <= f.have { // no room to put the header back together in p
 		return 0, f.readHeader()
 	}
@@ -233,8 +229,6 @@ func (f *Filter) sift(p []byte) (kept int, err error) {
 		case f.body > 0:
 			n = min(n, f.body)
 			f.body -= n
-		case len(f.expect) == 0:
-			f.drop = false
 		case n < headerLen:
 			f.have = copy(f.header[:], p[i:])
 			return kept, nil
@@ -258,16 +252,17 @@ func (f *Filter) begin(header []byte) error {
 	if n < 0 {
 		return errors.New("wire: a message from the server has a negative length")
 	}
-	f.body = n
+	f.body, f.drop = n, false
 	if f.first == 0 {
 		f.first = header[0]
 	}
+	if len(f.expect) == 0 {
+		return nil
+	}
 	switch header[0] {
 	case 'N', 'S', 'A': // NoticeResponse, ParameterStatus, NotificationResponse come at any time
-		f.drop = false
 	case 'E': // the server now skips everything up to Sync: what follows is the caller's
-		f.drop, f.failed = false, true
-		f.expect = nil
+		f.failed, f.expect = true, nil
 	default:
 		return f.reply(header[0])
 	}

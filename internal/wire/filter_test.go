@@ -380,6 +380,39 @@ func TestFilterIsArmedForOneGroup(t *testing.T) {
 	}
 }
 
+// TestFilterFollowsAMessageThatBeganBeforeTheGroup: the server may send a message between two
+// groups, such as the last one of a session that is killed, and the frontend have read a part of it.
+func TestFilterFollowsAMessageThatBeganBeforeTheGroup(t *testing.T) {
+	t.Parallel()
+	for _, between := range []message{notice, status, notify, failure} {
+		idle, replies := encode(t, between), encode(t, append(append(prefixReplies(), statement("a")...), ready)...)
+		theirs := encode(t, append(statement("a"), ready)...)
+		if between == failure { // the session has ended
+			replies, theirs = nil, nil
+		}
+		for n := 1; n < len(idle); n++ {
+			r := &cutReader{parts: [][]byte{idle[:n]}}
+			f := wire.NewFilter(r, io.Discard)
+			before, err := readAll(f, 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.parts = [][]byte{idle[n:], replies}
+			f.Arm(wire.Group{Prefixes: []wire.Prefix{prefix(t, 1)}})
+			if _, err := f.Write(group(t, "select 1")); err != nil {
+				t.Fatal(err)
+			}
+			after, err := readAll(f, 100)
+			if got := append(before, after...); err != nil || !bytes.Equal(got, append(bytes.Clone(idle), theirs...)) {
+				t.Fatalf("%d bytes of %T came before: read %q and %v", n, between, got, err)
+			}
+			if f.PrefixFailed() && between != failure {
+				t.Fatalf("%d bytes of %T came before: the prefix counts as refused", n, between)
+			}
+		}
+	}
+}
+
 func TestFilterRefusesAGroupBeforeTheLastIsRead(t *testing.T) {
 	t.Parallel()
 	f := filtered(t, 1)

@@ -47,21 +47,19 @@ func cut(stream, cuts []byte) [][]byte {
 // expected is what the filter lets through of a stream, by the rules alone.
 func expected(stream []byte, statements int) (out []byte, bad, failed bool) {
 	order := 0
-	for statements > 0 {
-		if len(stream) < 5 {
-			return out, false, false // the rest has not arrived
-		}
+	for len(stream) >= 5 { // less is a header that has not arrived
 		n := int(int32(binary.BigEndian.Uint32(stream[1:])))
 		if n < 4 {
-			return out, true, false
+			return out, true, failed
 		}
 		message := stream[:min(1+n, len(stream))]
 		stream = stream[len(message):]
 		switch kind := message[0]; {
-		case kind == 'N' || kind == 'S' || kind == 'A':
+		case statements == 0 || kind == 'N' || kind == 'S' || kind == 'A':
 			out = append(out, message...)
 		case kind == 'E':
-			return append(append(out, message...), stream...), false, true
+			out = append(out, message...)
+			statements, failed = 0, true
 		case kind == "12"[min(order, 1)] && order < 2:
 			order++
 		case order == 2 && kind == 'D':
@@ -72,5 +70,5 @@ func expected(stream []byte, statements int) (out []byte, bad, failed bool) {
 			return out, true, false
 		}
 	}
-	return append(out, stream...), false, false
+	return out, false, failed
 }
