@@ -23,7 +23,7 @@ import (
 
 // small is a run of a few seconds.
 func small(out string, more ...string) []string {
-	return append([]string{"-out", out, "-conns", "2", "-databases", "2", "-max-connections", "60", "-rounds", "2", "-slice", "5ms"}, more...)
+	return append([]string{"-out", out, "-conns", "2", "-databases", "2", "-max-connections", "60", "-rounds", "2", "-slice", "5ms", "-warm", "1"}, more...)
 }
 
 func run(t *testing.T, args []string) (stdout string) {
@@ -217,6 +217,7 @@ func TestFlagsOutOfRangeAreRefused(t *testing.T) {
 		"-conns 0":                `-conns: 0 is not between 1 and 1000`,
 		"-databases 0":            `-databases: 0 is not between`,
 		"-rounds 0":               `-rounds: 0 is not between`,
+		"-warm -1":                `-warm: -1 is not between`,
 		"-statements 0":           `-statements: 0 is not between`,
 		"-slice 0s":               `-slice: 0s is not between 1ms and 1h`,
 		"-max-connections 100":    `-max-connections: the patterns need`,

@@ -21,6 +21,7 @@ type config struct {
 
 	conns, databases, maxConnections int
 	rounds                           int
+	warm                             int // units
 	slice                            time.Duration
 	tuning                           tuning
 	out                              string
@@ -46,6 +47,7 @@ func parse(args []string, stderr io.Writer) (config, error) {
 	f.IntVar(&c.databases, "databases", 50, "how many tenants have a database, for the patterns that need one")
 	f.IntVar(&c.maxConnections, "max-connections", 500, "max_connections of the server")
 	f.IntVar(&c.rounds, "rounds", 5, "rounds of each cell")
+	f.IntVar(&c.warm, "warm", 0, "units of work for each tenant before a cell is measured; 0 is one for each worker")
 	f.DurationVar(&c.slice, "slice", 70*time.Millisecond, "how long each pattern runs in each round")
 	f.IntVar(&c.tuning.hot, "hot", -1, "plugin.WithHotStatements; negative is the library's default")
 	f.IntVar(&c.tuning.tenantsPerConn, "tenants-per-conn", -1, "plugin.WithTenantsPerConn; negative is the library's default")
@@ -98,6 +100,7 @@ func (c config) check() error {
 		{"databases", c.databases, 1, 1000},
 		{"max-connections", c.maxConnections, 20, 10_000},
 		{"rounds", c.rounds, 1, 1000},
+		{"warm", c.warm, 0, 1000},
 		{"statements", c.statements, 1, 1_000_000_000},
 	} {
 		if n.value < n.low || n.value > n.high {

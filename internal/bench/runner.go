@@ -162,16 +162,16 @@ func (r *runner) withTenants(ctx context.Context, l *line, delay time.Duration, 
 	return nil
 }
 
-// measureRounds measures all patterns in turn, as many times as the flags say. Each is given a unit for
-// each worker first, which opens its connections.
+// measureRounds measures all patterns in turn, as many times as the flags say. Before that
+// each does what opens its connections and makes them acquainted with the tenants.
 func (r *runner) measureRounds(ctx context.Context, f *field, c cell) ([][]sample, error) {
 	samples := make([][]sample, len(f.runners))
 	for round := -1; round < r.rounds; round++ {
 		for i := range f.runners {
 			i = (i + max(0, round)) % len(f.runners)
-			j := job{competitor: f.runners[i], work: c.workload, workers: c.workers, seed: uint64(round + 1)}
-			if round >= 0 {
-				j.slice = r.slice
+			j := job{competitor: f.runners[i], work: c.workload, workers: c.workers, seed: uint64(round + 1), slice: r.slice}
+			if round < 0 {
+				j = j.warmUp(r.warm)
 			}
 			s, err := j.measure(ctx, r.processes)
 			if err != nil {
@@ -183,4 +183,12 @@ func (r *runner) measureRounds(ctx context.Context, f *field, c cell) ([][]sampl
 		}
 	}
 	return samples, nil
+}
+
+// warmUp returns the job that comes before j: so many units for each tenant, and one for each
+// worker at least. No tenant is drawn then, or the rare ones would stay cold.
+func (j job) warmUp(units int) job {
+	j.work.zipf = false
+	j.units = max(1, units*len(j.tenants)/j.workers)
+	return j
 }

@@ -35,10 +35,11 @@ type job struct {
 	workers int
 	seed    uint64 // the same for all competitors of a round
 
-	// The job is over after this time or, if statements is positive, after that many. Each
+	// The job is over after this time or, if one of these is positive, after that many. Each
 	// worker ends the unit that it has begun, and does one at least.
 	slice      time.Duration
 	statements int64
+	units      int // of each worker
 }
 
 // measure runs the job, and reads what it has cost.
@@ -93,14 +94,17 @@ func (j job) worker(ctx context.Context, number int, start time.Time, s *sample)
 		s.latencies = append(s.latencies, time.Since(begin))
 		s.units++
 		s.statements += n
-		if j.over(start, j.spent.Add(int64(n))) {
+		if j.over(start, j.spent.Add(int64(n)), s.units) {
 			return nil
 		}
 	}
 }
 
-func (j job) over(start time.Time, spent int64) bool {
-	if j.statements > 0 {
+func (j job) over(start time.Time, spent int64, units int) bool {
+	switch {
+	case j.units > 0:
+		return units >= j.units
+	case j.statements > 0:
 		return spent >= j.statements
 	}
 	return time.Since(start) >= j.slice
