@@ -60,8 +60,7 @@ const busyWords = "tenantry: another process is at work on the tenant"
 
 // isBusy reports whether BEGIN could not have the tenant's lock.
 func isBusy(err error) bool {
-	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && pgErr.Code == "22P02" && strings.Contains(pgErr.Message, busyWords)
+	return driver.Refuses(err, busyWords)
 }
 
 // carryOut does all steps of a visit: in one transaction, interrupted only by steps
@@ -287,7 +286,7 @@ func (v visit) preamble(t *driver.Target) driver.Preamble {
 	if t.Schema == "" || v.known {
 		return driver.Preamble{Unless: lock, Words: busyWords, Lead: yielding}
 	}
-	return driver.Preamble{SQL: fmt.Sprintf("select (case when %s then '0' else '%s' end)::pg_catalog.int4, %s; %s", lock, busyWords, yielding, create(t))}
+	return driver.Preamble{SQL: fmt.Sprintf("select %s, %s; %s", driver.RefuseUnless(lock, busyWords), yielding, create(t))}
 }
 
 // yielding makes the migration the one that gives way in a deadlock with the

@@ -16,8 +16,9 @@ import (
 // SQLSTATEs that this package acts on (Appendix A of the PostgreSQL manual).
 const (
 	codeInTransaction = "25001" // refused because it is in a transaction
-	codeInvalidText   = "22P02" // of the expressions that refuse
+	codeInvalidText   = "22P02"
 	codeNoSchema      = "3F000"
+	codeNoSetting     = "42704" // of the expressions that refuse
 	codeSyntax        = "42601"
 	codeTermination   = "2D000" // code has tried to end a transaction that it may not end
 )
@@ -29,12 +30,6 @@ func codeOf(err error) string {
 		return pgErr.Code
 	}
 	return ""
-}
-
-// refuses reports whether err is a refusal by one of our own expressions.
-func refuses(err error, words string) bool {
-	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && pgErr.Code == codeInvalidText && strings.Contains(pgErr.Message, words)
 }
 
 // sender sends one statement on a lease: exactly one message group, of which it
@@ -119,7 +114,7 @@ func (c *conn) hygienic(ctx context.Context, try func(hygiene) error) error {
 		return try(trusting)
 	}
 	err := try(guarded)
-	for refuses(err, refusalTemp) {
+	for Refuses(err, refusalTemp) {
 		if c.lease.link.pooled() {
 			c.rollBack(ctx)
 			return try(cleaned)
@@ -190,7 +185,7 @@ func (l *lease) sendArmed(g wire.Group, send sender) error {
 // not to be used, where it may be an error of the user's text too.
 func (l *lease) refusesSchema(err error) bool {
 	var pgErr *pgconn.PgError
-	return refuses(err, refusalUsage) ||
+	return Refuses(err, refusalUsage) ||
 		errors.As(err, &pgErr) && pgErr.Code == codeNoSchema && l.target.Schema != "" && strings.Contains(pgErr.Message, l.target.Schema)
 }
 
@@ -204,7 +199,7 @@ func (l *lease) failed(op string, err error) error {
 		err = fmt.Errorf("%w: the tenant's schema is gone: restore it from a backup, or drop the tenant", err)
 	case codeOf(err) == codeNoSchema:
 		err = fmt.Errorf("%w: run the migrator, which creates it, or check the strategy's schema names", err)
-	case refuses(err, refusalUsage):
+	case Refuses(err, refusalUsage):
 		err = fmt.Errorf("%w: grant USAGE on schema %q to the role that the tenant's statements run as", err, l.target.Schema)
 	}
 	return &scope.TenantError{Op: op, Tenant: l.scope.Tenant, Err: err}

@@ -36,7 +36,7 @@ func (n *names) shapeOf(t *Target, h hygiene) *shape {
 		}
 	}
 	params := 0
-	sql := t.query("", local, h, func(string) string {
+	sql := t.query(Preamble{}, local, h, func(string) string {
 		params++
 		return "$" + strconv.Itoa(params)
 	})

@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -39,6 +40,11 @@ type Lease interface {
 // Setting is one run-time setting of PostgreSQL.
 type Setting struct{ Name, Value string }
 
+// refusal is a reason to send no statement: a condition, and what the error says. PostgreSQL
+// has no function that raises an error, but where it is asked for a setting that does not exist,
+// the name is part of its message in every language. A dot would make it a setting of somebody's.
+type refusal struct{ when, words string }
+
 // refusalTemp is what the guard against temporary tables says. It fails when the
 // session has ever made one: on a connection from a pool it would be somebody
 // else's.
@@ -49,12 +55,35 @@ const refusalTemp = "tenantry: the session has temporary tables"
 // search_path as over a missing one.
 const refusalUsage = "tenantry: no right to use the schema"
 
-// refuseUnless returns an expression that fails with 22P02 and the given words
-// unless the condition holds. PostgreSQL has no function that raises an error;
-// the words are part of its message in every language.
-func refuseUnless(condition, words string) string {
-	return "(case when " + condition + " then '0' else '" + words + "' end)::pg_catalog.int4"
+// unless returns the name of a setting as an expression, which is another name, and leads to
+// 42704, if one of the refusals holds. It takes the server much less time than a cast
+// that fails.
+func unless(refusals []refusal, setting string) string {
+	if len(refusals) == 0 {
+		return "'" + setting + "'"
+	}
+	var b strings.Builder
+	b.WriteString("case")
+	for _, r := range refusals {
+		b.WriteString(" when " + r.when + " then '" + r.words + "'")
+	}
+	b.WriteString(" else '" + setting + "' end")
+	return b.String()
 }
+
+// RefuseUnless returns an expression that fails unless the condition holds. [Refuses] knows the
+// error by the words.
+func RefuseUnless(condition, words string) string {
+	return "pg_catalog.current_setting(" + unless([]refusal{{"not " + condition, words}}, searchPath) + ")"
+}
+
+// Refuses reports whether err is a refusal with these words.
+func Refuses(err error, words string) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && pgErr.Code == codeNoSetting && strings.Contains(pgErr.Message, words)
+}
+
+const searchPath = "search_path"
 
 // discardTemp drops temporary tables. It stands in front of the settings where
 // the session behind a pooler may be anybody's.
@@ -82,10 +111,9 @@ func (t *Target) check() error {
 	return nil
 }
 
-// script returns what applies the settings as text, for the simple protocol. lead is an
-// expression that is evaluated first, or "".
-func (t *Target) script(lead string, d duration, h hygiene) string {
-	s, first, end := t.query(lead, d, h, Literal), "", ""
+// script returns what applies the settings as text, for the simple protocol.
+func (t *Target) script(p Preamble, d duration, h hygiene) string {
+	s, first, end := t.query(p, d, h, Literal), "", ""
 	if s != "" {
 		end = "; "
 	}
@@ -124,10 +152,11 @@ func checkSetting(s Setting) error {
 const typical = 512
 
 // query returns the one query that sets everything, or "" if there is nothing
-// to set. The cast to regnamespace fails with 3F000 when the schema does not
+// to set. The check of the schema fails with 3F000 when it does not
 // exist: PostgreSQL itself would ignore the missing entry of search_path and
-// go on to the next schema. What stands behind a set_config runs under it.
-func (t *Target) query(lead string, d duration, h hygiene, value func(string) string) string {
+// go on to the next schema. What stands behind a set_config runs under it: so
+// search_path, which says nothing about the checks, comes last, and they are part of its name.
+func (t *Target) query(p Preamble, d duration, h hygiene, value func(string) string) string {
 	var b strings.Builder
 	b.Grow(typical)
 	sep := "select "
@@ -138,43 +167,62 @@ func (t *Target) query(lead string, d duration, h hygiene, value func(string) st
 		}
 		sep = ","
 	}
-	if lead != "" {
-		add(lead)
+	if p.Lead != "" {
+		add(p.Lead)
 	}
-	for _, s := range t.Settings {
-		add("pg_catalog.set_config(", value(s.Name), ",", value(s.Value), ",", string(d), ")")
+	last := len(t.Settings) - 1
+	for i, s := range t.ordered() {
+		if i < last || s.Name != searchPath {
+			add("pg_catalog.set_config('", s.Name, "',", value(s.Value), ",", string(d), ")")
+			continue
+		}
+		path := value(s.Value)
+		add("pg_catalog.set_config(", unless(t.refusals(p, h, value), searchPath), ",", path, ",", string(d), ")")
+		return b.String()
 	}
-	if t.Schema != "" {
-		schema := value(t.quotedSchema()) + "::pg_catalog.regnamespace::pg_catalog.oid"
-		add(refuseUnless("pg_catalog.has_schema_privilege("+schema+",'usage')", refusalUsage))
-	}
-	if h == guarded {
-		add(refuseUnless("pg_catalog.pg_my_temp_schema()=0", refusalTemp))
+	if refusals := t.refusals(p, h, value); len(refusals) > 0 {
+		add("pg_catalog.current_setting(", unless(refusals, searchPath), ")")
 	}
 	return b.String()
 }
 
-// arguments appends the parameters of the query, in its order.
-func (t *Target) arguments(to []string) []string {
-	for _, s := range t.Settings {
-		to = append(to, s.Name, s.Value)
-	}
-	if t.Schema != "" {
-		to = append(to, t.quotedSchema())
-	}
-	return to
-}
-
-// quotedSchema returns the schema as the input of regnamespace: a name of digits only
-// would be a number, and is quoted like any other that is not plain.
-func (t *Target) quotedSchema() string {
-	for i, c := range []byte(t.Schema) {
-		letter := c >= 'a' && c <= 'z' || c == '_'
-		if !letter && (i == 0 || c < '0' || c > '9') {
-			return pgx.Identifier{t.Schema}.Sanitize()
+// ordered returns the settings in the order in which they are set.
+func (t *Target) ordered() []Setting {
+	last := len(t.Settings) - 1
+	for i := last; i >= 0; i-- {
+		if t.Settings[i].Name == searchPath {
+			if i == last {
+				return t.Settings
+			}
+			return slices.Concat(t.Settings[:i], t.Settings[i+1:], t.Settings[i:i+1])
 		}
 	}
-	return t.Schema
+	return t.Settings
+}
+
+// refusals returns why a statement would not be sent, in the order in which it is looked at.
+func (t *Target) refusals(p Preamble, h hygiene, value func(string) string) (all []refusal) {
+	if p.Unless != "" {
+		all = append(all, refusal{"not " + p.Unless, p.Words})
+	}
+	if h == guarded {
+		all = append(all, refusal{"pg_catalog.pg_my_temp_schema()<>0", refusalTemp})
+	}
+	if t.Schema != "" {
+		all = append(all, refusal{"not pg_catalog.has_schema_privilege(" + value(t.Schema) + "::pg_catalog.text,'usage')", refusalUsage})
+	}
+	return all
+}
+
+// arguments appends the parameters of the query, in its order.
+func (t *Target) arguments(to []string) []string {
+	for _, s := range t.ordered() {
+		to = append(to, s.Value)
+	}
+	if t.Schema != "" {
+		to = append(to, t.Schema)
+	}
+	return to
 }
 
 // leadsToOneSchema reports whether a name in a text can mean one table only. With more
@@ -182,7 +230,7 @@ func (t *Target) quotedSchema() string {
 // second from new plans, but not from those that the server has kept.
 func (t *Target) leadsToOneSchema() bool {
 	for _, s := range t.Settings {
-		if s.Name == "search_path" {
+		if s.Name == searchPath {
 			return strings.Count(s.Value, ",") == 1 && strings.HasSuffix(s.Value, ", pg_temp")
 		}
 	}

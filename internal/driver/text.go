@@ -90,7 +90,7 @@ func refusedBy(err error, code string, routines ...string) bool {
 // transaction, with the settings in front.
 func (c *conn) execScript(ctx context.Context, query string) (tag pgconn.CommandTag, err error) {
 	err = c.hygienic(ctx, func(h hygiene) error {
-		lead := c.lease.target.script("", local, h)
+		lead := c.lease.target.script(Preamble{}, local, h)
 		tag, err = c.lease.traced(ctx, query, func(ctx context.Context) (pgconn.CommandTag, error) {
 			tag, err := c.lease.simple(ctx, lead+query)
 			return tag, positioned(err, lead)
@@ -124,7 +124,7 @@ func (c *conn) execSession(ctx context.Context, query string) (pgconn.CommandTag
 		return pgconn.CommandTag{}, errSessionPooled
 	}
 	err := c.hygienic(ctx, func(h hygiene) error {
-		_, err := c.lease.simple(ctx, c.lease.target.script("", session, h))
+		_, err := c.lease.simple(ctx, c.lease.target.script(Preamble{}, session, h))
 		if err == nil {
 			c.lease.fresh = false
 		}

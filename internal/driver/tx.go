@@ -26,7 +26,7 @@ type Preamble struct {
 	// query of its own would take the server longer.
 	Lead string
 	// Unless is a condition without which the transaction is refused with Words; "" is
-	// none. It is part of the guard against temporary tables, which costs as much again.
+	// none.
 	Unless, Words string
 	// Query is statements that run under the settings.
 	Query string
@@ -144,33 +144,14 @@ func (l *lease) begin(ctx context.Context, tx *opening, h hygiene) error {
 
 // opener returns what opens a transaction, and next behind it, as text.
 func (l *lease) opener(tx *opening, h hygiene, next string) string {
-	target, first := *l.target, tx.preamble
+	target, first, end := *l.target, tx.preamble, ""
 	if first.Rows != nil {
 		target.Schema = ""
 	}
-	lead, h := first.lead(h)
-	end := ""
 	if first.Query != "" {
 		end = "; "
 	}
-	return tx.sql + "; " + first.SQL + target.script(lead, local, h) + first.Query + end + next
-}
-
-// lead returns what stands in front of the settings, and the guard that is still missing
-// behind them.
-func (p Preamble) lead(h hygiene) (string, hygiene) {
-	if p.Unless == "" {
-		return p.Lead, h
-	}
-	temp := ""
-	if h == guarded {
-		temp, h = "' when pg_catalog.pg_my_temp_schema()<>0 then '"+refusalTemp, trusting
-	}
-	lead := "(case when not " + p.Unless + " then '" + p.Words + temp + "' else '0' end)::pg_catalog.int4"
-	if p.Lead != "" {
-		lead += "," + p.Lead
-	}
-	return lead, h
+	return tx.sql + "; " + first.SQL + target.script(first, local, h) + first.Query + end + next
 }
 
 // showBegin shows the tracer that the transaction begins, with the statement that comes
