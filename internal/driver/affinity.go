@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/jackc/pgx/v5/stdlib"
 )
 
 // Affinity gives tenants connections of one pool that have served them before. What
@@ -78,32 +77,32 @@ func (a *Affinity) bound() int {
 }
 
 // acquire returns a connection for s. The caller gives it back by release.
-func (a *Affinity) acquire(ctx context.Context, pool *pgxpool.Pool, s Scope) (*stdlib.Conn, error) {
-	if w := a.enter(s); w != nil {
-		if err := a.await(ctx, w); err != nil {
-			return nil, err
-		}
-		if w.std != nil {
-			return w.std, nil
-		}
-	}
-	std, err := a.connect(ctx, pool, s)
+func (a *Affinity) acquire(ctx context.Context, pool *pgxpool.Pool, s Scope) (checkout, error) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
+	if w := a.enter(s); w != nil {
+		a.mu.Unlock()
+		if err := a.await(ctx, w); err != nil {
+			return checkout{}, err
+		}
+		if w.given.std != nil {
+			return w.given, nil
+		}
+		a.mu.Lock()
+	}
+	c, err := a.connect(ctx, pool, s)
 	a.taking--
 	if err != nil {
 		a.busy--
 		a.serve()
-		return nil, err
+	} else {
+		a.attach(linkOf(c), s)
 	}
-	a.attach(linkOf(std), s)
-	return std, nil
+	a.mu.Unlock()
+	return c, err
 }
 
 // enter lets a request in, or returns what it has to wait with.
 func (a *Affinity) enter(s Scope) *waiter {
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	h := a.homes[s]
 	switch {
 	case a.busy >= a.max:
@@ -122,34 +121,39 @@ func (a *Affinity) let() {
 }
 
 // connect takes a connection from the pool for a request that was let in: one that has
-// served s, or else the one that has served the fewest.
-func (a *Affinity) connect(ctx context.Context, pool *pgxpool.Pool, s Scope) (*stdlib.Conn, error) {
+// served s, or else the one that has served the fewest. It gives up the mutex meanwhile.
+func (a *Affinity) connect(ctx context.Context, pool *pgxpool.Pool, s Scope) (checkout, error) {
 	for {
-		std, err := a.prefer(ctx, pool, s)
-		if err != nil {
-			return nil, err
+		c, err := a.prefer(ctx, pool, s)
+		if err != nil || !a.unsure(linkOf(c)) {
+			return c, err
 		}
-		if a.unsure(linkOf(std)) && a.ping(ctx, std) != nil && ctx.Err() == nil {
-			_ = std.Conn().Close(ctx) // the socket is closed whatever it returns
-			_ = std.Close()           // the pool sees that it is closed
-			continue
+		a.mu.Unlock()
+		dead := a.ping(ctx, c) != nil && ctx.Err() == nil
+		if dead {
+			_ = c.Conn().Close(ctx) // the socket is closed whatever it returns
+			_ = c.Close()           // the pool sees that it is closed
 		}
-		return std, nil
+		a.mu.Lock()
+		if !dead {
+			return c, nil
+		}
 	}
 }
 
-// prefer takes the connection that s is to have, if the pool is as it looks.
-func (a *Affinity) prefer(ctx context.Context, pool *pgxpool.Pool, s Scope) (*stdlib.Conn, error) {
-	a.mu.Lock()
+// prefer takes the connection that s is to have, if the pool is as it looks. It gives up
+// the mutex meanwhile.
+func (a *Affinity) prefer(ctx context.Context, pool *pgxpool.Pool, s Scope) (checkout, error) {
 	l := a.favourite(s)
-	if l != nil && l.sated(s) && int(pool.Stat().TotalConns()) < a.max {
+	if l != nil && l.crowded(s) && int(pool.Stat().TotalConns()) < a.max {
 		held := pool.AcquireAllIdle(context.Background()) // without hooks it does not block
 		a.mu.Unlock()
-		if std, err := a.dial(ctx, pool, held); err == nil || ctx.Err() != nil {
-			return std, err
+		c, err := a.dial(ctx, pool, held)
+		a.mu.Lock()
+		if err == nil || ctx.Err() != nil {
+			return c, err
 		}
-		a.mu.Lock() // without one more, those that there are have to do
-		l = a.favourite(s)
+		l = a.favourite(s) // without one more, those that there are have to do
 	}
 	stale := a.raise(pool, l)
 	a.mu.Unlock()
@@ -157,8 +161,20 @@ func (a *Affinity) prefer(ctx context.Context, pool *pgxpool.Pool, s Scope) (*st
 		_ = c.Conn().Close(ctx) // the socket is closed whatever it returns
 		c.Release()
 	}
-	return connect(ctx, pool)
+	c, err := reconnect(ctx, pool)
+	a.mu.Lock()
+	return c, err
 }
+
+// crowded reports whether l is not to serve one tenant more as long as the pool may open
+// another connection: what it keeps of each would soon be in each other's way.
+func (l *link) crowded(s Scope) bool {
+	_, served := l.served[s]
+	return !served && l.bound > 0 && crowd*len(l.served) >= l.bound
+}
+
+// crowd is the part of its tenants with which a connection is crowded.
+const crowd = 4
 
 // sated reports whether l is not to serve one tenant more.
 func (l *link) sated(s Scope) bool {
@@ -169,7 +185,7 @@ func (l *link) sated(s Scope) bool {
 // dial opens one more connection, although there are idle ones. They are held until it
 // is on its way, as a pool opens a connection only if it has none; and for a moment at
 // the most, in case that somebody else has opened the last one meanwhile.
-func (a *Affinity) dial(ctx context.Context, pool *pgxpool.Pool, held []*pgxpool.Conn) (*stdlib.Conn, error) {
+func (a *Affinity) dial(ctx context.Context, pool *pgxpool.Pool, held []*pgxpool.Conn) (checkout, error) {
 	giveBack := sync.OnceFunc(func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()
@@ -269,19 +285,17 @@ func (a *Affinity) unlist(l *link) {
 // unsure reports whether a connection was idle for so long that pgxpool would have
 // looked whether it still answers, if it had not been moved meanwhile.
 func (a *Affinity) unsure(l *link) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	return a.raised.After(l.used) && time.Since(l.used) > time.Second
 }
 
 // ping asks a connection for a sign of life, as pgxpool would.
-func (a *Affinity) ping(ctx context.Context, std *stdlib.Conn) error {
+func (a *Affinity) ping(ctx context.Context, c checkout) error {
 	if a.pingTime > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, a.pingTime)
 		defer cancel()
 	}
-	return std.Conn().Ping(ctx)
+	return c.Conn().Ping(ctx)
 }
 
 // counts notes that l serves s, for somebody who has taken it as it came.
@@ -315,30 +329,27 @@ func (a *Affinity) attach(l *link, s Scope) {
 }
 
 // release takes a connection back that acquire has returned.
-func (a *Affinity) release(std *stdlib.Conn) error {
-	l := linkOf(std) // all connections of the base pool have one
+func (a *Affinity) release(c checkout) error {
+	l := linkOf(c) // all connections of the base pool have one
 	a.mu.Lock()
 	l.used = time.Now()
-	if w := a.next(l, std); w != nil {
+	if w := a.next(l, c); w != nil {
 		a.mu.Unlock()
 		return nil
 	}
 	a.busy--
-	if !std.Conn().IsClosed() {
+	if !c.Conn().IsClosed() {
 		l.taken = false
 		a.idle = append(a.idle, l)
 	}
 	a.serve()
 	a.mu.Unlock()
-	return std.Close()
+	return c.Close()
 }
 
-// full reports whether l has served as many tenants as it may.
-func (a *Affinity) full(l *link) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return l.bound > 0 && len(l.served) > l.bound
-}
+// full reports whether l has served as many tenants as it may. It is asked by whom l was
+// lent to: nobody else adds to them.
+func (l *link) full() bool { return l.bound > 0 && len(l.served) > l.bound }
 
 // forget is called when a connection is closed.
 func (a *Affinity) forget(l *link) {

@@ -9,9 +9,9 @@ import (
 // Dial makes sure that pool, which must have been prepared by [PreparePool], has
 // an open connection. It connects as a statement would.
 func Dial(ctx context.Context, pool *pgxpool.Pool) error {
-	std, err := connect(ctx, pool)
+	c, err := connect(ctx, pool)
 	if err != nil {
 		return err
 	}
-	return std.Close()
+	return c.Close()
 }

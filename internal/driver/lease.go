@@ -7,8 +7,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/jackc/pgx/v5/stdlib"
 )
 
 // cleanupTimeout bounds what is done after a context has ended.
@@ -18,8 +16,8 @@ var errUnprepared = errors.New("the strategy's pool was not opened through plugi
 
 // lease is a real connection while a shell holds it.
 type lease struct {
-	std     *stdlib.Conn
-	pool    *Affinity // std comes from it; nil if it does not
+	from    checkout
+	pool    *Affinity // from is lent by it; nil if it is not
 	link    *link
 	scope   Scope
 	target  *Target
@@ -41,30 +39,30 @@ func take(ctx context.Context, s Scope, t *Target, pool *Affinity) (*lease, erro
 	if err := t.check(); err != nil {
 		return nil, err
 	}
-	std, err := open(ctx, s, t, pool)
+	c, err := open(ctx, s, t, pool)
 	if err != nil {
 		return nil, err
 	}
-	l := linkOf(std)
+	l := linkOf(c)
 	if l == nil {
-		return nil, errors.Join(errUnprepared, std.Close())
+		return nil, errors.Join(errUnprepared, c.Close())
 	}
 	first := !l.leased
 	l.leased = true
-	return &lease{std: std, pool: pool, link: l, scope: s, target: t, fresh: true, first: first}, nil
+	return &lease{from: c, pool: pool, link: l, scope: s, target: t, fresh: true, first: first}, nil
 }
 
-func open(ctx context.Context, s Scope, t *Target, pool *Affinity) (*stdlib.Conn, error) {
+func open(ctx context.Context, s Scope, t *Target, pool *Affinity) (checkout, error) {
 	if pool != nil {
 		return pool.acquire(ctx, t.Pool, s)
 	}
-	std, err := connect(ctx, t.Pool)
+	c, err := connect(ctx, t.Pool)
 	if err == nil {
-		if l := linkOf(std); l != nil {
+		if l := linkOf(c); l != nil {
 			l.pool.affinity.counts(l, s)
 		}
 	}
-	return std, err
+	return c, err
 }
 
 // Lend calls f with a connection of the target's pool, without the target's
@@ -79,20 +77,6 @@ func (t *Target) Lend(ctx context.Context, f func(*pgx.Conn) error) (err error) 
 	return f(l.conn())
 }
 
-// connect goes through stdlib's own connector, so that rows and tracers are
-// pgx's. It tries again if the peer refuses the empty default path.
-func connect(ctx context.Context, pool *pgxpool.Pool) (*stdlib.Conn, error) {
-	connector := stdlib.GetPoolConnector(pool)
-	c, err := connector.Connect(ctx)
-	if refusesPath(err) {
-		c, err = connector.Connect(context.WithValue(ctx, pathRefused{}, true))
-	}
-	if err != nil {
-		return nil, Redact(err)
-	}
-	return c.(*stdlib.Conn), nil //nolint:forcetypeassert // what stdlib's connector returns
-}
-
 // release gives the connection back. A tainted one is closed instead, and so is
 // one that the pool must not keep.
 func (l *lease) release() error {
@@ -100,13 +84,13 @@ func (l *lease) release() error {
 	if held != nil {
 		defer held.Release()
 	}
-	if (held != nil && !held.Keep()) || l.tainted || l.link.pool.affinity.full(l.link) {
+	if (held != nil && !held.Keep()) || l.tainted || l.link.full() {
 		l.destroy()
 	}
 	if l.pool != nil {
-		return l.pool.release(l.std)
+		return l.pool.release(l.from)
 	}
-	return l.std.Close()
+	return l.from.Close()
 }
 
 // destroy closes the real connection. The pool notices at release.
@@ -116,7 +100,7 @@ func (l *lease) destroy() {
 	_ = l.conn().Close(ctx) // the socket is closed whatever it returns
 }
 
-func (l *lease) conn() *pgx.Conn { return l.std.Conn() }
+func (l *lease) conn() *pgx.Conn { return l.from.Conn() }
 
 // traced calls send and shows the user's tracer query as what is sent: what travels
 // with it is ours, and names the tenant's place.

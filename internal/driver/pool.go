@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/tenantry/tenantry/internal/wire"
 )
@@ -26,8 +27,9 @@ type link struct {
 	tracer pgx.QueryTracer // the user's, or nil
 	pool   *facts
 	names  *names
-	leased bool      // at least once
-	until  time.Time // the pool may close it
+	std    *stdlib.Conn // made of it, or nil
+	leased bool         // at least once
+	until  time.Time    // the pool may close it
 	attachment
 }
 

@@ -4,8 +4,6 @@ import (
 	"container/list"
 	"context"
 	"time"
-
-	"github.com/jackc/pgx/v5/stdlib"
 )
 
 const (
@@ -35,7 +33,7 @@ type waiter struct {
 	passed   int           // how many came later and were served before
 	position *list.Element // in the queue, until it is over
 	done     chan struct{} // closed when it is over
-	std      *stdlib.Conn  // the connection that it has; nil if it may take one from the pool
+	given    checkout      // the connection that it has; none if it may take one from the pool
 }
 
 // worthWaiting reports whether there are connections that a request should wait for.
@@ -101,7 +99,7 @@ func (a *Affinity) leave(ctx context.Context, w *waiter) error {
 		a.mu.Unlock()
 		return ctx.Err()
 	}
-	if w.std == nil {
+	if w.given.std == nil {
 		a.busy--
 		a.taking--
 		a.serve()
@@ -109,7 +107,7 @@ func (a *Affinity) leave(ctx context.Context, w *waiter) error {
 		return ctx.Err()
 	}
 	a.mu.Unlock()
-	_ = a.release(w.std) // it is as good as before
+	_ = a.release(w.given) // it is as good as before
 	return ctx.Err()
 }
 
@@ -128,8 +126,8 @@ func (a *Affinity) serve() {
 
 // next gives l to the request that is to have it, or returns nil if it is better off in
 // the pool.
-func (a *Affinity) next(l *link, std *stdlib.Conn) *waiter {
-	if a.queue.Len() == 0 || !l.usable(std.Conn()) {
+func (a *Affinity) next(l *link, c checkout) *waiter {
+	if a.queue.Len() == 0 || !l.usable(c.Conn()) {
 		return nil
 	}
 	// Who is at the pool waits there, if somebody else has the connections that are
@@ -139,7 +137,7 @@ func (a *Affinity) next(l *link, std *stdlib.Conn) *waiter {
 	}
 	w := a.choose(l)
 	if w != nil {
-		w.std = std
+		w.given = c
 		a.attach(l, w.scope)
 		a.grant(w)
 	}

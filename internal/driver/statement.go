@@ -83,7 +83,7 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 	}
 	defer c.taint(t)
 	err = c.runWith(ctx, query, values, t, func(l *lease, args []driver.NamedValue) error {
-		rows, err = l.std.QueryContext(ctx, query, args)
+		rows, err = l.from.std.QueryContext(ctx, query, args)
 		return err
 	})
 	return rows, err
@@ -113,7 +113,7 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 
 func (c *conn) exec(ctx context.Context, query string, values []any, t traits) (result driver.Result, err error) {
 	err = c.runWith(ctx, query, values, t, func(l *lease, args []driver.NamedValue) error {
-		result, err = l.std.ExecContext(ctx, query, args)
+		result, err = l.from.std.ExecContext(ctx, query, args)
 		return err
 	})
 	return result, err

@@ -1,0 +1,62 @@
+package driver
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// checkout is a connection that was taken from its pool. Statements go through stdlib's own
+// Conn, so that rows and tracers are pgx's.
+type checkout struct {
+	std  *stdlib.Conn
+	held *pgxpool.Conn // what goes back to the pool; nil if closing std does that
+}
+
+func (c checkout) Conn() *pgx.Conn { return c.std.Conn() }
+
+// Close gives the connection back.
+func (c checkout) Close() error {
+	if c.held == nil {
+		return c.std.Close()
+	}
+	c.held.Release()
+	return nil
+}
+
+// connect tries again if the peer refuses the empty default path.
+func connect(ctx context.Context, pool *pgxpool.Pool) (checkout, error) {
+	connector := stdlib.GetPoolConnector(pool)
+	c, err := connector.Connect(ctx)
+	if refusesPath(err) {
+		c, err = connector.Connect(context.WithValue(ctx, pathRefused{}, true))
+	}
+	if err != nil {
+		return checkout{}, Redact(err)
+	}
+	std := c.(*stdlib.Conn) //nolint:forcetypeassert // what stdlib's connector returns
+	if l := linkOf(std); l != nil {
+		l.std = std
+	}
+	return checkout{std: std}, nil
+}
+
+// reconnect is connect for a pool without hooks, which would see more than there is. Where
+// stdlib has made its Conn of a connection before, that one serves again: to make one, and to close
+// it, takes longer than all else between the pool and the statement.
+func reconnect(ctx context.Context, pool *pgxpool.Pool) (checkout, error) {
+	held, err := pool.Acquire(ctx)
+	switch {
+	case refusesPath(err):
+		return connect(ctx, pool)
+	case err != nil:
+		return checkout{}, Redact(err)
+	}
+	if l := linkOf(held); l != nil && l.std != nil {
+		return checkout{std: l.std, held: held}, nil
+	}
+	held.Release()
+	return connect(ctx, pool)
+}
