@@ -21,7 +21,7 @@ const (
 	// nameLife is how long a name is used. The server keeps the types of a statement's
 	// parameters as they were when it got its name, also when a migration has given a
 	// column another type.
-	nameLife = time.Minute
+	nameLife = 10 * time.Minute
 
 	// longestHot is the longest text that gets a name: longer ones are written by
 	// programs, and seldom come twice.

@@ -146,6 +146,9 @@ func (f *facts) setBasePath(ctx context.Context, cc *pgx.ConnConfig) {
 // refusesPath reports whether connecting failed for the start-up parameter.
 // PgBouncer's words; the code is 08P01 for every complaint at start-up.
 func refusesPath(err error) bool {
+	if err == nil {
+		return false
+	}
 	var pgErr *pgconn.PgError
 	return errors.As(err, &pgErr) && pgErr.Code == "08P01" && strings.Contains(pgErr.Message, "search_path")
 }

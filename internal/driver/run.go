@@ -25,6 +25,9 @@ const (
 
 // codeOf returns PostgreSQL's code of err, or "".
 func codeOf(err error) string {
+	if err == nil {
+		return ""
+	}
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) {
 		return pgErr.Code

@@ -79,6 +79,9 @@ func RefuseUnless(condition, words string) string {
 
 // Refuses reports whether err is a refusal with these words.
 func Refuses(err error, words string) bool {
+	if err == nil {
+		return false
+	}
 	var pgErr *pgconn.PgError
 	return errors.As(err, &pgErr) && pgErr.Code == codeNoSetting && strings.Contains(pgErr.Message, words)
 }
