@@ -96,6 +96,7 @@ func (a *Affinity) acquire(ctx context.Context, pool *pgxpool.Pool, s Scope) (ch
 		a.serve()
 	} else {
 		a.attach(linkOf(c), s)
+		c.lender = a
 	}
 	a.mu.Unlock()
 	return c, err
@@ -132,7 +133,7 @@ func (a *Affinity) connect(ctx context.Context, pool *pgxpool.Pool, s Scope) (ch
 		dead := a.ping(ctx, c) != nil && ctx.Err() == nil
 		if dead {
 			_ = c.Conn().Close(ctx) // the socket is closed whatever it returns
-			_ = c.Close()           // the pool sees that it is closed
+			_ = c.lay()             // the pool sees that it is closed
 		}
 		a.mu.Lock()
 		if !dead {
@@ -298,6 +299,15 @@ func (a *Affinity) ping(ctx context.Context, c checkout) error {
 	return c.Conn().Ping(ctx)
 }
 
+// passing returns a connection as it comes, for somebody who visits each tenant once.
+func (a *Affinity) passing(ctx context.Context, pool *pgxpool.Pool, s Scope) (checkout, error) {
+	c, err := reconnect(ctx, pool)
+	if err == nil {
+		a.counts(linkOf(c), s) // all connections of the base pool have one
+	}
+	return c, err
+}
+
 // counts notes that l serves s, for somebody who has taken it as it came.
 func (a *Affinity) counts(l *link, s Scope) {
 	if a.limit == 0 {
@@ -344,7 +354,7 @@ func (a *Affinity) release(c checkout) error {
 	}
 	a.serve()
 	a.mu.Unlock()
-	return c.Close()
+	return c.lay()
 }
 
 // full reports whether l has served as many tenants as it may. It is asked by whom l was

@@ -11,14 +11,23 @@ import (
 // checkout is a connection that was taken from its pool. Statements go through stdlib's own
 // Conn, so that rows and tracers are pgx's.
 type checkout struct {
-	std  *stdlib.Conn
-	held *pgxpool.Conn // what goes back to the pool; nil if closing std does that
+	std    *stdlib.Conn
+	held   *pgxpool.Conn // what goes back to the pool; nil if closing std does that
+	lender *Affinity     // nil if nobody has chosen
 }
 
 func (c checkout) Conn() *pgx.Conn { return c.std.Conn() }
 
-// Close gives the connection back.
+// Close gives the connection back to whom it is from.
 func (c checkout) Close() error {
+	if c.lender != nil {
+		return c.lender.release(c)
+	}
+	return c.lay()
+}
+
+// lay gives the connection back to the pool.
+func (c checkout) lay() error {
 	if c.held == nil {
 		return c.std.Close()
 	}

@@ -128,7 +128,7 @@ func (c *conn) borrow(ctx context.Context, s Scope) (*lease, error) {
 		t.Settings = slices.Concat(t.Settings, more)
 	}
 	var pool *Affinity
-	if t.Pool == c.connector.Base && t.Lease == nil && !HasPreamble(ctx) { // a migration visits each tenant once
+	if t.Pool == c.connector.Base && t.Lease == nil {
 		pool = c.connector.Affinity
 	}
 	l, err := acquire(ctx, s, &t, pool)

@@ -17,7 +17,6 @@ var errUnprepared = errors.New("the strategy's pool was not opened through plugi
 // lease is a real connection while a shell holds it.
 type lease struct {
 	from    checkout
-	pool    *Affinity // from is lent by it; nil if it is not
 	link    *link
 	scope   Scope
 	target  *Target
@@ -49,11 +48,14 @@ func take(ctx context.Context, s Scope, t *Target, pool *Affinity) (*lease, erro
 	}
 	first := !l.leased
 	l.leased = true
-	return &lease{from: c, pool: pool, link: l, scope: s, target: t, fresh: true, first: first}, nil
+	return &lease{from: c, link: l, scope: s, target: t, fresh: true, first: first}, nil
 }
 
 func open(ctx context.Context, s Scope, t *Target, pool *Affinity) (checkout, error) {
-	if pool != nil {
+	switch {
+	case pool != nil && HasPreamble(ctx):
+		return pool.passing(ctx, t.Pool, s)
+	case pool != nil:
 		return pool.acquire(ctx, t.Pool, s)
 	}
 	c, err := connect(ctx, t.Pool)
@@ -86,9 +88,6 @@ func (l *lease) release() error {
 	}
 	if (held != nil && !held.Keep()) || l.tainted || l.link.full() {
 		l.destroy()
-	}
-	if l.pool != nil {
-		return l.pool.release(l.from)
 	}
 	return l.from.Close()
 }
