@@ -11,6 +11,7 @@ import (
 // processes is killed at any moment of a run over five hundred tenants, and
 // sometimes all of them are.
 func TestFiftyKilledProcesses(t *testing.T) {
+	t.Parallel()
 	start := time.Now()
 	s := newSiege(t, 500)
 	for round := range 50 {
