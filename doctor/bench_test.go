@@ -9,9 +9,13 @@ import (
 )
 
 // BenchmarkExamine examines a service whose tenants have schemas of three tables and
-// roles.
+// roles. With -short, they are 500 only.
 func BenchmarkExamine(b *testing.B) {
-	for _, n := range []int{500, 5000} {
+	counts := []int{500, 5000}
+	if testing.Short() {
+		counts = counts[:1]
+	}
+	for _, n := range counts {
 		b.Run(fmt.Sprintf("tenants=%d", n), func(b *testing.B) {
 			server := pgtest.Server(b, pgserver.WithSetting("max_locks_per_transaction", "1024"), pgserver.WithSetting("fsync", "off"))
 			s := bare(b, server.DSN())

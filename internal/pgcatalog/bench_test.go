@@ -83,12 +83,16 @@ func benchModels() []any {
 
 // BenchmarkNoOpAutoMigrate is of ten models, in one of 2,000 schemas that have
 // their tables, by the driver's migrator and by ours in turn, and by ours among
-// 100 schemas.
+// 100 schemas. With -short, 200 stand for the 2,000.
 //
 //	go test -bench NoOpAutoMigrate -benchtime 5x -run '^$' ./internal/pgcatalog
 func BenchmarkNoOpAutoMigrate(b *testing.B) {
+	many := 2000
+	if testing.Short() {
+		many = 200
+	}
 	fewDriver, fewOurs := fleet(b, 100)
-	manyDriver, manyOurs := fleet(b, 2000)
+	manyDriver, manyOurs := fleet(b, many)
 	for _, db := range []*gorm.DB{fewDriver, fewOurs, manyDriver, manyOurs} {
 		noOp(b, db) // fill the caches of the sessions
 	}
