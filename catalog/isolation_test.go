@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -56,7 +58,7 @@ func runIsolation(t *testing.T, app string, kinds []catalog.Kind, opts []catalog
 	isolation.Fill(t, places)
 	var lives atomic.Int64
 	result := isolation.Run(t, isolation.Config{
-		DB: f.db, Places: places, Goroutines: isolationGoroutines, Statements: isolationStatements,
+		DB: f.db, Places: places, Goroutines: isolationGoroutines, Statements: inProportion(t, isolationStatements),
 		KillEvery: isolationKillEvery, Killers: []*pgxpool.Pool{f.admins[f.dsns[0]], f.admins[f.dsns[1]]}, AppName: app,
 		Meanwhile: func(ctx context.Context) error { return f.churn(ctx, kinds, &lives) },
 	})
@@ -66,9 +68,25 @@ func runIsolation(t *testing.T, app string, kinds []catalog.Kind, opts []catalog
 			t.Error(wrong)
 		}
 	}
-	if result.Kills < 50 || result.Killed == 0 || result.Ended < 100 || lives.Load() < 5 {
+	if result.Kills < inProportion(t, 50) || result.Killed == 0 || result.Ended < inProportion(t, 100) || lives.Load() < 5 {
 		t.Errorf("too little went wrong or came and went on purpose: %s, %d tenants", result, lives.Load())
 	}
+}
+
+// inProportion returns n, or what it becomes where TENANTRY_TEST_STATEMENTS changes the
+// number of statements that the plugin's isolation test sends, which is 200,000.
+func inProportion(t *testing.T, n int64) int64 {
+	t.Helper()
+	const usual, least = 200_000, 50_000
+	text := os.Getenv("TENANTRY_TEST_STATEMENTS")
+	if text == "" {
+		return n
+	}
+	other, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || other < least {
+		t.Fatalf("TENANTRY_TEST_STATEMENTS is %q, not a number from %d on", text, least)
+	}
+	return n * other / usual
 }
 
 // isolationFleet is a service on two servers.
