@@ -48,8 +48,8 @@ func TestIsolationOfWhatConnectionsKeep(t *testing.T) {
 	})
 	t.Log(result, p.Stats().Base.NewConnsCount(), "connections", changes, "changed tables")
 	mustBeIsolated(t, result, some)
-	if changes < 100 || result.Kills < 100 {
-		t.Errorf("only %d tables were changed, and %d backends killed", changes, result.Kills)
+	if changes < 100 {
+		t.Errorf("only %d tables were changed", changes)
 	}
 }
 
