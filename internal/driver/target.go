@@ -40,10 +40,11 @@ type Lease interface {
 // Setting is one run-time setting of PostgreSQL.
 type Setting struct{ Name, Value string }
 
-// refusal is a reason to send no statement: a condition, and what the error says. PostgreSQL
-// has no function that raises an error, but where it is asked for a setting that does not exist,
-// the name is part of its message in every language. A dot would make it a setting of somebody's.
-type refusal struct{ when, words string }
+// refusal is a reason to send no statement: a condition that does not hold, or is not known,
+// and what the error says. PostgreSQL has no function that raises an error, but where it is
+// asked for a setting that does not exist, the name is part of its message in every language. A
+// dot would make it a setting of somebody's.
+type refusal struct{ unless, words string }
 
 // refusalTemp is what the guard against temporary tables says. It fails when the
 // session has ever made one: on a connection from a pool it would be somebody
@@ -56,8 +57,8 @@ const refusalTemp = "tenantry: the session has temporary tables"
 const refusalUsage = "tenantry: no right to use the schema"
 
 // unless returns the name of a setting as an expression, which is another name, and leads to
-// 42704, if one of the refusals holds. It takes the server much less time than a cast
-// that fails.
+// 42704, if there is a reason to refuse. It takes the server much less time than a cast that
+// fails.
 func unless(refusals []refusal, setting string) string {
 	if len(refusals) == 0 {
 		return "'" + setting + "'"
@@ -65,7 +66,7 @@ func unless(refusals []refusal, setting string) string {
 	var b strings.Builder
 	b.WriteString("case")
 	for _, r := range refusals {
-		b.WriteString(" when " + r.when + " then '" + r.words + "'")
+		b.WriteString(" when (" + r.unless + ") is not true then '" + r.words + "'")
 	}
 	b.WriteString(" else '" + setting + "' end")
 	return b.String()
@@ -74,7 +75,7 @@ func unless(refusals []refusal, setting string) string {
 // RefuseUnless returns an expression that fails unless the condition holds. [Refuses] knows the
 // error by the words.
 func RefuseUnless(condition, words string) string {
-	return "pg_catalog.current_setting(" + unless([]refusal{{"not " + condition, words}}, searchPath) + ")"
+	return "pg_catalog.current_setting(" + unless([]refusal{{condition, words}}, searchPath) + ")"
 }
 
 // Refuses reports whether err is a refusal with these words.
@@ -206,13 +207,13 @@ func (t *Target) ordered() []Setting {
 // refusals returns why a statement would not be sent, in the order in which it is looked at.
 func (t *Target) refusals(p Preamble, h hygiene, value func(string) string) (all []refusal) {
 	if p.Unless != "" {
-		all = append(all, refusal{"not " + p.Unless, p.Words})
+		all = append(all, refusal{p.Unless, p.Words})
 	}
 	if h == guarded {
-		all = append(all, refusal{"pg_catalog.pg_my_temp_schema()<>0", refusalTemp})
+		all = append(all, refusal{"pg_catalog.pg_my_temp_schema()=0", refusalTemp})
 	}
 	if t.Schema != "" {
-		all = append(all, refusal{"not pg_catalog.has_schema_privilege(" + value(t.Schema) + "::pg_catalog.text,'usage')", refusalUsage})
+		all = append(all, refusal{"pg_catalog.has_schema_privilege(" + value(t.Schema) + "::pg_catalog.text,'usage')", refusalUsage})
 	}
 	return all
 }
