@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -403,7 +404,7 @@ func TestFilterFollowsAMessageThatBeganBeforeTheGroup(t *testing.T) {
 				t.Fatal(err)
 			}
 			after, err := readAll(f, 100)
-			if got := append(before, after...); err != nil || !bytes.Equal(got, append(bytes.Clone(idle), theirs...)) {
+			if got := slices.Concat(before, after); err != nil || !bytes.Equal(got, slices.Concat(idle, theirs)) {
 				t.Fatalf("%d bytes of %T came before: read %q and %v", n, between, got, err)
 			}
 			if f.PrefixFailed() && between != failure {
