@@ -1,15 +1,14 @@
 package catalog
 
 import (
-	"crypto/hmac"
-	"crypto/pbkdf2"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
 	"gorm.io/gorm"
+
+	"github.com/tenantry/tenantry/internal/scram"
 )
 
 // newPassword returns a generated password of 192 random bits.
@@ -19,26 +18,9 @@ func newPassword() string {
 	return base64.RawURLEncoding.EncodeToString(random)
 }
 
-// verifier returns what PostgreSQL stores for a password (SCRAM-SHA-256, RFC 5803):
-// sent in its place, the password is in no log of the server.
-func verifier(password string) (string, error) {
-	const iterations = 4096 // PostgreSQL's default; the password needs no stretching
-	salt := make([]byte, 16)
-	_, _ = rand.Read(salt) // never fails
-	salted, err := pbkdf2.Key(sha256.New, password, salt, iterations, sha256.Size)
-	if err != nil {
-		return "", err
-	}
-	stored := sha256.Sum256(sign(salted, "Client Key"))
-	encode := base64.StdEncoding.EncodeToString
-	return fmt.Sprintf("SCRAM-SHA-256$%d:%s$%s:%s", iterations, encode(salt), encode(stored[:]), encode(sign(salted, "Server Key"))), nil
-}
-
-func sign(key []byte, text string) []byte {
-	h := hmac.New(sha256.New, key)
-	h.Write([]byte(text))
-	return h.Sum(nil)
-}
+// rounds is PostgreSQL's default, and what clients may ask for at least; the password
+// needs no stretching.
+const rounds = 4096
 
 // makeRole makes the tenant's role: for a database with a login, for a schema
 // without. The administrator becomes a member, to be able to work as the role and
@@ -50,7 +32,7 @@ func (c *Catalog) makeRole(tx *gorm.DB, row *tenantRow, password string) error {
 	}
 	login := "nologin"
 	if row.Kind == OwnDatabase {
-		v, err := verifier(password)
+		v, err := scram.Verifier(password, rounds)
 		if err != nil {
 			return err
 		}

@@ -1,4 +1,5 @@
-package pgserver
+// Package scram makes what PostgreSQL stores in place of a password.
+package scram
 
 import (
 	"crypto/hmac"
@@ -9,12 +10,10 @@ import (
 	"fmt"
 )
 
-// verifier returns what PostgreSQL stores for a password (SCRAM-SHA-256, RFC 5803). The
-// server stretches a password at each login, with whatever method it asks for it: its
-// default of 4096 rounds was a third of what the isolation test cost, and tests
-// open connections by the ten thousand. A random password needs one round.
-func verifier(password string) (string, error) {
-	const rounds = 1
+// Verifier returns what PostgreSQL stores for a password (SCRAM-SHA-256, RFC 5803):
+// sent in its place, the password is in no log of the server. The server and, with SCRAM,
+// the client stretch the password in so many rounds at each login.
+func Verifier(password string, rounds int) (string, error) {
 	salt := make([]byte, 16)
 	_, _ = rand.Read(salt) // never fails
 	salted, err := pbkdf2.Key(sha256.New, password, salt, rounds, sha256.Size)
