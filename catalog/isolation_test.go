@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -73,20 +71,12 @@ func runIsolation(t *testing.T, app string, kinds []catalog.Kind, opts []catalog
 	}
 }
 
-// inProportion returns n, or what it becomes where TENANTRY_TEST_STATEMENTS changes the
-// number of statements that the plugin's isolation test sends, which is 200,000.
+// inProportion returns n, or what it becomes where the environment changes the number of
+// statements that the plugin's isolation test sends.
 func inProportion(t *testing.T, n int64) int64 {
 	t.Helper()
-	const usual, least = 200_000, 50_000
-	text := os.Getenv("TENANTRY_TEST_STATEMENTS")
-	if text == "" {
-		return n
-	}
-	other, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || other < least {
-		t.Fatalf("TENANTRY_TEST_STATEMENTS is %q, not a number from %d on", text, least)
-	}
-	return n * other / usual
+	const usual = 200_000
+	return n * isolation.Statements(t, usual) / usual
 }
 
 // isolationFleet is a service on two servers.

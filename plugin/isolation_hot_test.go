@@ -35,7 +35,7 @@ func TestIsolationOfWhatConnectionsKeep(t *testing.T) {
 	changes := 0
 	result := isolation.Run(t, isolation.Config{
 		DB: db, Places: places, Goroutines: isolationGoroutines,
-		Statements: statements(t, some), KillEvery: isolationKillEvery, Killers: []*pgxpool.Pool{pool}, AppName: isolationApp,
+		Statements: isolation.Statements(t, some), KillEvery: isolationKillEvery, Killers: []*pgxpool.Pool{pool}, AppName: isolationApp,
 		Meanwhile: func(ctx context.Context) (err error) {
 			for err == nil {
 				changed, failed := changeTable(ctx, pool, places[rand.IntN(len(places))])

@@ -4,8 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"net/url"
-	"os"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -28,7 +26,6 @@ const (
 	isolationGoroutines = 64
 	isolationConns      = 8
 	isolationStatements = 200_000 // unless the environment says otherwise
-	isolationLeast      = 50_000  // with fewer, too little goes wrong on purpose to prove anything
 	isolationLifetime   = 100 * time.Millisecond
 	isolationKillEvery  = 100 * time.Millisecond
 	isolationApp        = "under_test"
@@ -58,30 +55,16 @@ func TestIsolation(t *testing.T) {
 	db, p := open(t, named(dsn), nil, plugin.BySchema(), plugin.WithMaxConns(isolationConns), plugin.WithPoolConfig(shortLived))
 	result := isolation.Run(t, isolation.Config{
 		DB: db, Places: places, Goroutines: isolationGoroutines,
-		Statements: statements(t, isolationStatements), KillEvery: isolationKillEvery, Killers: []*pgxpool.Pool{pool}, AppName: isolationApp,
+		Statements: isolation.Statements(t, isolationStatements), KillEvery: isolationKillEvery, Killers: []*pgxpool.Pool{pool}, AppName: isolationApp,
 	})
 	t.Log(result, p.Stats().Base.NewConnsCount(), "connections")
-	mustBeIsolated(t, result, statements(t, isolationStatements))
+	mustBeIsolated(t, result, isolation.Statements(t, isolationStatements))
 	if opened := p.Stats().Base.NewConnsCount(); opened < result.Statements/100 {
 		t.Errorf("only %d connections were opened: they lived too long to prove anything", opened)
 	}
-	if sent := int64(p.Stats().Statements); sent < statements(t, isolationStatements) {
-		t.Errorf("%d statements were sent, want %d", sent, statements(t, isolationStatements))
+	if sent := int64(p.Stats().Statements); sent < isolation.Statements(t, isolationStatements) {
+		t.Errorf("%d statements were sent, want %d", sent, isolation.Statements(t, isolationStatements))
 	}
-}
-
-// statements is how many to send: n, or what TENANTRY_TEST_STATEMENTS says, for a longer
-// run by hand, or for a shorter one after the full one.
-func statements(t *testing.T, n int64) int64 {
-	t.Helper()
-	if text := os.Getenv("TENANTRY_TEST_STATEMENTS"); text != "" {
-		other, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || other < isolationLeast {
-			t.Fatalf("TENANTRY_TEST_STATEMENTS is %q, not a number from %d on", text, isolationLeast)
-		}
-		return other
-	}
-	return n
 }
 
 func mustBeIsolated(t *testing.T, r isolation.Result, least int64) {

@@ -43,10 +43,10 @@ func TestIsolationThroughPgBouncer(t *testing.T) {
 	db, p := open(t, through, nil, plugin.BySchema(), plugin.WithMaxConns(isolationConns), plugin.WithPoolConfig(shortLived))
 	result := isolation.Run(t, isolation.Config{
 		DB: db, Places: places, Goroutines: isolationGoroutines,
-		Statements: statements(t, isolationStatements), KillEvery: isolationKillEvery, Killers: []*pgxpool.Pool{pool}, AppName: isolationApp,
+		Statements: isolation.Statements(t, isolationStatements), KillEvery: isolationKillEvery, Killers: []*pgxpool.Pool{pool}, AppName: isolationApp,
 	})
 	t.Log(result, p.Stats().Base.NewConnsCount(), "connections")
-	mustBeIsolated(t, result, statements(t, isolationStatements))
+	mustBeIsolated(t, result, isolation.Statements(t, isolationStatements))
 }
 
 // TestSessionSetLeaksThroughPgBouncer shows that the place is one where leaks
