@@ -146,7 +146,7 @@ func (a *Affinity) connect(ctx context.Context, pool *pgxpool.Pool, s Scope) (ch
 // the mutex meanwhile.
 func (a *Affinity) prefer(ctx context.Context, pool *pgxpool.Pool, s Scope) (checkout, error) {
 	l := a.favourite(s)
-	if l != nil && l.crowded(s) && int(pool.Stat().TotalConns()) < a.max {
+	if l != nil && l.filled(s, crowd) && int(pool.Stat().TotalConns()) < a.max {
 		held := pool.AcquireAllIdle(context.Background()) // without hooks it does not block
 		a.mu.Unlock()
 		c, err := a.dial(ctx, pool, held)
@@ -167,20 +167,16 @@ func (a *Affinity) prefer(ctx context.Context, pool *pgxpool.Pool, s Scope) (che
 	return c, err
 }
 
-// crowded reports whether l is not to serve one tenant more as long as the pool may open
-// another connection: what it keeps of each would soon be in each other's way.
-func (l *link) crowded(s Scope) bool {
-	_, served := l.served[s]
-	return !served && l.bound > 0 && crowd*len(l.served) >= l.bound
-}
-
-// crowd is the part of its tenants with which a connection is crowded.
+// crowd is the part of the tenants that it may serve with which a connection is crowded: what it
+// keeps of each would soon be in each other's way, so the next one gets another, as long
+// as the pool may open one.
 const crowd = 4
 
-// sated reports whether l is not to serve one tenant more.
-func (l *link) sated(s Scope) bool {
+// filled reports whether l has served one part in so many of the tenants that it may, and s
+// would be one more.
+func (l *link) filled(s Scope, part int) bool {
 	_, served := l.served[s]
-	return !served && l.bound > 0 && len(l.served) >= l.bound
+	return !served && l.bound > 0 && part*len(l.served) >= l.bound
 }
 
 // dial opens one more connection, although there are idle ones. They are held until it
@@ -217,7 +213,7 @@ func (a *Affinity) favourite(s Scope) *link {
 		return nil
 	}
 	return slices.MinFunc(a.idle, func(l, m *link) int {
-		if l.sated(s) != m.sated(s) {
+		if l.filled(s, 1) != m.filled(s, 1) {
 			return cmp.Compare(len(l.served)-l.bound, len(m.served)-m.bound)
 		}
 		return cmp.Compare(len(l.served), len(m.served))
@@ -297,15 +293,6 @@ func (a *Affinity) ping(ctx context.Context, c checkout) error {
 		defer cancel()
 	}
 	return c.Conn().Ping(ctx)
-}
-
-// passing returns a connection as it comes, for somebody who visits each tenant once.
-func (a *Affinity) passing(ctx context.Context, pool *pgxpool.Pool, s Scope) (checkout, error) {
-	c, err := reconnect(ctx, pool)
-	if err == nil {
-		a.counts(linkOf(c), s) // all connections of the base pool have one
-	}
-	return c, err
 }
 
 // counts notes that l serves s, for somebody who has taken it as it came.

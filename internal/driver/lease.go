@@ -52,13 +52,14 @@ func take(ctx context.Context, s Scope, t *Target, pool *Affinity) (*lease, erro
 }
 
 func open(ctx context.Context, s Scope, t *Target, pool *Affinity) (checkout, error) {
-	switch {
-	case pool != nil && HasPreamble(ctx):
-		return pool.passing(ctx, t.Pool, s)
-	case pool != nil:
-		return pool.acquire(ctx, t.Pool, s)
+	take := connect
+	if pool != nil {
+		if !HasPreamble(ctx) {
+			return pool.acquire(ctx, t.Pool, s)
+		}
+		take = reconnect // as it comes: a migration visits each tenant once
 	}
-	c, err := connect(ctx, t.Pool)
+	c, err := take(ctx, t.Pool)
 	if err == nil {
 		if l := linkOf(c); l != nil {
 			l.pool.affinity.counts(l, s)

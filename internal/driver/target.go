@@ -56,26 +56,26 @@ const refusalTemp = "tenantry: the session has temporary tables"
 // search_path as over a missing one.
 const refusalUsage = "tenantry: no right to use the schema"
 
-// unless returns the name of a setting as an expression, which is another name, and leads to
+// unless returns the name of search_path as an expression, which is another name, and leads to
 // 42704, if there is a reason to refuse. It takes the server much less time than a cast that
 // fails.
-func unless(refusals []refusal, setting string) string {
+func unless(refusals []refusal) string {
 	if len(refusals) == 0 {
-		return "'" + setting + "'"
+		return "'" + searchPath + "'"
 	}
 	var b strings.Builder
 	b.WriteString("case")
 	for _, r := range refusals {
 		b.WriteString(" when (" + r.unless + ") is not true then '" + r.words + "'")
 	}
-	b.WriteString(" else '" + setting + "' end")
+	b.WriteString(" else '" + searchPath + "' end")
 	return b.String()
 }
 
 // RefuseUnless returns an expression that fails unless the condition holds. [Refuses] knows the
 // error by the words.
 func RefuseUnless(condition, words string) string {
-	return "pg_catalog.current_setting(" + unless([]refusal{{condition, words}}, searchPath) + ")"
+	return "pg_catalog.current_setting(" + unless([]refusal{{condition, words}}) + ")"
 }
 
 // Refuses reports whether err is a refusal with these words.
@@ -181,11 +181,11 @@ func (t *Target) query(p Preamble, d duration, h hygiene, value func(string) str
 			continue
 		}
 		path := value(s.Value)
-		add("pg_catalog.set_config(", unless(t.refusals(p, h, value), searchPath), ",", path, ",", string(d), ")")
+		add("pg_catalog.set_config(", unless(t.refusals(p, h, value)), ",", path, ",", string(d), ")")
 		return b.String()
 	}
 	if refusals := t.refusals(p, h, value); len(refusals) > 0 {
-		add("pg_catalog.current_setting(", unless(refusals, searchPath), ")")
+		add("pg_catalog.current_setting(", unless(refusals), ")")
 	}
 	return b.String()
 }
