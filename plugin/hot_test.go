@@ -413,6 +413,78 @@ func TestATimeIsWrittenWholeAfterItsColumnHasBecomeWider(t *testing.T) {
 	}
 }
 
+// TestTimesAndNumbersAreKeptWhereTheirColumnsTakeAllOfThem, such as those that GORM makes of
+// time.Time and float64.
+func TestTimesAndNumbersAreKeptWhereTheirColumnsTakeAllOfThem(t *testing.T) {
+	t.Parallel()
+	type thing struct {
+		ID        int64
+		Price     float64
+		CreatedAt time.Time
+	}
+	dsn := pgtest.Database(t)
+	mustExec(t, admin(t, dsn), "create schema tenant_a", "create table tenant_a.things (id bigserial, price decimal, created_at timestamptz)")
+	db, _ := open(t, dsn, nil, plugin.BySchema(), plugin.WithMaxConns(1))
+	a := db.WithContext(as(t, "a"))
+	for range 10 {
+		if err := a.Create(&thing{Price: 0.1}).Error; err != nil {
+			t.Fatal(err)
+		}
+	}
+	var texts []string
+	for _, text := range kept(t, a) {
+		if strings.HasPrefix(text, "INSERT") {
+			texts = append(texts, text)
+		}
+	}
+	if len(texts) != 1 {
+		t.Errorf("the session keeps %q, want the one INSERT", texts)
+	}
+	var plans int64
+	err := a.Raw("select generic_plans + custom_plans from pg_prepared_statements where statement like 'INSERT%'").Scan(&plans).Error
+	if err != nil || plans < 7 {
+		t.Errorf("it was planned %d times under its name, error %v; want 7 at least", plans, err)
+	}
+	var got string
+	if err := a.Raw("select price::text || ' ' || (created_at > now() - interval '1 hour')::text from things order by id desc limit 1").Scan(&got).Error; err != nil || got != "0.1 true" {
+		t.Errorf("wrote %q, error %v", got, err)
+	}
+}
+
+// TestAKeptStatementWhoseSchemaMayNotBeUsedSaysSo, as it does not look for the schema
+// while the server has its plan.
+func TestAKeptStatementWhoseSchemaMayNotBeUsedSaysSo(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ sql, want string }{
+		"gone":     {"drop schema tenant_a cascade -- ", "run the migrator, which creates it"},
+		"no right": {"revoke usage on schema tenant_a from ", "grant USAGE on schema"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dsn := pgtest.Database(t)
+			pool := admin(t, dsn)
+			role := fmt.Sprintf("reader_%d", time.Now().UnixNano())
+			mustExec(t, pool, "create schema tenant_a", "create table tenant_a.invoices (id int, title text)", "insert into tenant_a.invoices values (1, 'a')",
+				"create role "+role, "grant usage on schema tenant_a to "+role, "grant select on tenant_a.invoices to "+role)
+			t.Cleanup(func() { mustExec(t, pool, "drop owned by "+role, "drop role "+role) })
+			db, _ := open(t, dsn, nil, placements(func(base *pgxpool.Pool) (plugin.Placement, error) {
+				return plugin.Placement{Pool: base, Schema: "tenant_a", Settings: []plugin.Setting{{Name: "role", Value: role}, {Name: "search_path", Value: "tenant_a, pg_temp"}}}, nil
+			}), plugin.WithMaxConns(1))
+			a := db.WithContext(as(t, "a"))
+			for range 10 {
+				readTitle(t, a)
+			}
+			mustExec(t, pool, tt.sql+role)
+			for range 3 {
+				err := a.Raw("select title from invoices where id = ?", 1).Scan(new(string)).Error
+				if err == nil || !strings.Contains(err.Error(), tt.want) {
+					t.Errorf("error %v, want %q", err, tt.want)
+				}
+			}
+		})
+	}
+}
+
 // TestWhatATextMeansUnderOtherSettingsIsNotKept for them.
 func TestWhatATextMeansUnderOtherSettingsIsNotKept(t *testing.T) {
 	t.Parallel()

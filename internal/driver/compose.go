@@ -15,12 +15,21 @@ func (l *lease) compose(h hygiene, tx *opening, o outgoing) (wire.Group, error) 
 	n := l.link.names
 	n.begin(n.limit > 0 && !l.tainted && !l.link.pooled())
 	g := wire.Group{OIDs: o.oids}
-	if n.hot, n.kept = n.use(l.scope, l.target, o); n.hot != nil {
-		g.Name, g.Kept = n.hot.name, n.kept
+	if n.hot = n.use(l.scope, l.target, o); n.hot != nil {
+		g.Name, g.Kept = n.hot.name, n.hot.said
 	}
 	err := l.lead(h, tx)
 	g.Prefixes = n.prefixes()
 	return g, err
+}
+
+// looks reports whether the server looks for the schema. It need not for a statement that it
+// keeps: where the schema is gone, or may not be used any more, it plans the statement anew, and
+// does not find the tables, as the path leads to no other ones. Those that follow in
+// a transaction may not be kept.
+func (l *lease) looks(tx *opening) bool {
+	hot := l.link.names.hot
+	return l.target.Schema != "" && (tx != nil || hot == nil || !hot.kept() || l.target.only() != l.target.Schema)
 }
 
 // lead puts together what goes in front of a statement.
@@ -36,11 +45,12 @@ func (l *lease) lead(h hygiene, tx *opening) error {
 			return err
 		}
 	}
-	sh := n.shapeOf(l.target, h)
+	schema := l.looks(tx)
+	sh := n.shapeOf(l.target, h, schema)
 	if sh == nil {
 		return nil
 	}
-	n.args = l.target.arguments(n.args[:0])
+	n.args = l.target.arguments(n.args[:0], schema)
 	return n.run(sh, n.args...)
 }
 
@@ -64,7 +74,7 @@ func (l *lease) outlived(err error) bool {
 	case code == codeNoStatement && strings.Contains(err.Error(), n.prefix):
 		n.forget()
 		return true
-	case n.hot == nil || !n.kept || l.link.filter.PrefixFailed() || !mayBeOutdated(err):
+	case n.hot == nil || !n.hot.kept() || l.link.filter.PrefixFailed() || !mayBeOutdated(err):
 		return false
 	}
 	n.end(n.hot)

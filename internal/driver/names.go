@@ -45,7 +45,22 @@ type hotStatement struct {
 	name     string
 	since    time.Time
 	weight   int
-	position *list.Element // in names.order; nil unless the server has it
+	said     *wire.Description // by the server; nil until it has accepted the name
+	position *list.Element     // in names.order; nil until then
+}
+
+// kept reports whether the server has h.
+func (h *hotStatement) kept() bool { return h.said != nil }
+
+// takes reports whether the server reads all of what the arguments say. Where their types
+// are not among those, it goes without a name.
+func (h *hotStatement) takes(vague []uint32) bool {
+	for i, oid := range vague {
+		if oid != 0 && (i >= len(h.said.Params) || h.said.Params[i] != oid) {
+			return false
+		}
+	}
+	return true
 }
 
 // names are the statements that one session keeps by name. They are known here and
@@ -69,7 +84,6 @@ type names struct {
 	front [2]wire.Prefix
 	args  []string      // for what applies settings
 	hot   *hotStatement // under whose name its statement runs, or nil
-	kept  bool          // the server had hot before
 }
 
 func newNames(limit int) *names {
@@ -83,28 +97,32 @@ func newNames(limit int) *names {
 // insert of 80 bytes, 57 kB for three joins of 230.
 const usualWeight = 100
 
-// use returns the statement under whose name o is to be sent, and whether the server
-// has it; nil if o is to be sent without a name.
-func (n *names) use(s Scope, t *Target, o outgoing) (h *hotStatement, kept bool) {
+// use returns the statement under whose name o is to be sent, which may be new to the
+// server, or nil if o is to be sent without a name.
+func (n *names) use(s Scope, t *Target, o outgoing) *hotStatement {
 	if !n.named || !o.repeats || len(o.query) > longestHot || !t.leadsToOneSchema() {
-		return nil, false
+		return nil
 	}
 	key := hotKey{scope: s, settings: t.values(), query: o.query, oids: oidsKey(o.oids)}
 	hash := maphash.Comparable(n.seen.hashSeed(), key)
 	uses := n.seen.add(hash)
-	if h = n.known[key]; h != nil {
-		if time.Since(h.since) < nameLife {
+	if h := n.known[key]; h != nil {
+		switch {
+		case time.Since(h.since) >= nameLife:
+			n.end(h)
+		case h.takes(o.vague):
 			n.order.MoveToFront(h.position)
-			return h, true
+			return h
+		default:
+			return nil
 		}
-		n.end(h)
 	}
-	h = &hotStatement{key: key, hash: hash, weight: 1 + len(key.query)/usualWeight}
+	h := &hotStatement{key: key, hash: hash, weight: 1 + len(key.query)/usualWeight}
 	if uses < hotAfter || !n.room(h.weight, uses) {
-		return nil, false
+		return nil
 	}
 	h.name = n.name()
-	return h, false
+	return h
 }
 
 // room makes room for a statement that was used so often, and reports whether there is
@@ -133,8 +151,8 @@ func (n *names) name() string {
 }
 
 // keep is called when the server has accepted h under its name.
-func (n *names) keep(h *hotStatement) {
-	h.since = time.Now()
+func (n *names) keep(h *hotStatement, said *wire.Description) {
+	h.since, h.said = time.Now(), said
 	h.position = n.order.PushFront(h)
 	n.known[h.key] = h
 	n.weight += h.weight
@@ -159,7 +177,7 @@ func (n *names) close(name string) {
 func (n *names) begin(named bool) {
 	n.named = named
 	n.lead.Reset()
-	n.hot, n.kept = nil, false
+	n.hot = nil
 }
 
 // prefixes returns what goes in front of the group.
@@ -171,16 +189,17 @@ func (n *names) prefixes() []wire.Prefix {
 // settle is called when the group was sent. passed is that nothing in front of the
 // statement was refused, and worked that the statement was not either. Of a name that
 // was new in a group with an error nobody knows whether the server has it.
-func (n *names) settle(passed, worked bool) {
+func (n *names) settle(f *wire.Filter, passed, worked bool) {
 	n.ended.Reset()
 	n.settleShapes(passed)
-	switch {
-	case n.hot == nil || n.kept:
-	case worked:
-		n.keep(n.hot)
-	default:
-		n.close(n.hot.name)
+	if n.hot == nil || n.hot.kept() {
+		return
 	}
+	if said := f.Described(); worked && said != nil {
+		n.keep(n.hot, said)
+		return
+	}
+	n.close(n.hot.name)
 }
 
 // forget gives up all names: the session has lost them, or may have.

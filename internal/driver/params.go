@@ -19,7 +19,7 @@ type parameters struct {
 	named []driver.NamedValue
 	key   typeKey  // under which the types are remembered
 	oids  []uint32 // types of those that had to be encoded for one, 0 for the others; or nil
-	vague bool     // the text of one means something else to another type that also takes it
+	vague []uint32 // the only types to which those may be given under a name that mean less to others, 0 for the others; or nil
 }
 
 // parameters encodes args. A type that can only be encoded for a known
@@ -37,7 +37,7 @@ func (c *conn) parameters(ctx context.Context, query string, args []any) (parame
 		if !ok {
 			typed = append(typed, i)
 		}
-		p.vague = p.vague || isVague(arg)
+		p.needs(i, len(args), whole(arg))
 		p.named[1+i].Value = v
 	}
 	if len(typed) == 0 {
@@ -46,21 +46,35 @@ func (c *conn) parameters(ctx context.Context, query string, args []any) (parame
 	return c.typed(ctx, p, typed)
 }
 
-// isVague reports whether the server may take the text of v for less than it says, without
-// an error: a time as a date, a number as a smaller one. Under a name it would go on to do so
-// after a migration has given the column the larger type.
-func isVague(v any) bool {
+// needs notes the type that argument i of n must have under a name, if not 0.
+func (p *parameters) needs(i, n int, oid uint32) {
+	if oid == 0 {
+		return
+	}
+	if p.vague == nil {
+		p.vague = make([]uint32, n)
+	}
+	p.vague[i] = oid
+}
+
+// whole returns the type that takes the text of v as all that it says, if the server may take
+// it for less without an error: a time as a date, a number as a smaller one. Under a name
+// it would go on to do so after a migration has given the column the larger type. 0 if v
+// is not such a value.
+func whole(v any) uint32 {
 	if valuer, ok := v.(driver.Valuer); ok && !isNil(v) {
 		v, _ = valuer.Value()
 	}
 	switch r := reflect.Indirect(reflect.ValueOf(v)); {
 	case !r.IsValid():
-		return false
+		return 0
 	case r.CanFloat():
-		return true
+		return pgtype.NumericOID
 	default:
-		_, ok := r.Interface().(time.Time)
-		return ok
+		if _, ok := r.Interface().(time.Time); ok {
+			return pgtype.TimestamptzOID
+		}
+		return 0
 	}
 }
 

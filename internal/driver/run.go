@@ -44,6 +44,7 @@ type outgoing struct {
 	query   string
 	oids    []uint32 // the types of its parameters, or nil
 	repeats bool     // it is of the kind that an application sends again and again
+	vague   []uint32 // see [parameters]
 }
 
 // run sends one statement and counts it.
@@ -161,7 +162,7 @@ func (l *lease) sendUnder(ctx context.Context, h hygiene, tx *opening, o outgoin
 		l.fresh = false
 	}
 	if l.link.filter.Sent() {
-		l.link.names.settle(passed, err == nil)
+		l.link.names.settle(l.link.filter, passed, err == nil)
 	}
 	return err
 }

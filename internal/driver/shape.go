@@ -23,17 +23,23 @@ type shape struct {
 }
 
 // applies reports whether sh is what applies the settings of t.
-func (sh *shape) applies(t *Target, h hygiene) bool {
-	return sh.applying && sh.hygiene == h && sh.schema == (t.Schema != "") &&
+func (sh *shape) applies(t *Target, h hygiene, schema bool) bool {
+	return sh.applying && sh.hygiene == h && sh.schema == schema &&
 		slices.EqualFunc(sh.settings, t.Settings, func(name string, s Setting) bool { return name == s.Name })
 }
 
-// shapeOf returns what applies the settings of t, or nil if there is nothing to apply.
-func (n *names) shapeOf(t *Target, h hygiene) *shape {
+// shapeOf returns what applies the settings of t, and looks for its schema or does not; nil
+// if there is nothing to do.
+func (n *names) shapeOf(t *Target, h hygiene, schema bool) *shape {
 	for _, sh := range n.shapes {
-		if sh.applies(t, h) {
+		if sh.applies(t, h, schema) {
 			return sh
 		}
+	}
+	if !schema {
+		bare := *t
+		bare.Schema = ""
+		t = &bare
 	}
 	params := 0
 	sql := t.query(Preamble{}, local, h, func(string) string {
@@ -43,7 +49,7 @@ func (n *names) shapeOf(t *Target, h hygiene) *shape {
 	if sql == "" {
 		return nil
 	}
-	sh := &shape{sql: sql, applying: true, schema: t.Schema != "", hygiene: h}
+	sh := &shape{sql: sql, applying: true, schema: schema, hygiene: h}
 	for _, s := range t.Settings {
 		sh.settings = append(sh.settings, s.Name)
 	}

@@ -218,12 +218,13 @@ func (t *Target) refusals(p Preamble, h hygiene, value func(string) string) (all
 	return all
 }
 
-// arguments appends the parameters of the query, in its order.
-func (t *Target) arguments(to []string) []string {
+// arguments appends the parameters of the query, in its order, which looks for the schema
+// or does not.
+func (t *Target) arguments(to []string, schema bool) []string {
 	for _, s := range t.ordered() {
 		to = append(to, s.Value)
 	}
-	if t.Schema != "" {
+	if schema {
 		to = append(to, t.Schema)
 	}
 	return to
@@ -233,12 +234,36 @@ func (t *Target) arguments(to []string) []string {
 // than one schema in the path a table that appears in the first one hides that of the
 // second from new plans, but not from those that the server has kept.
 func (t *Target) leadsToOneSchema() bool {
+	path, ok := t.path()
+	return !ok || strings.Count(path, ",") == 1 && strings.HasSuffix(path, onlyTemp)
+}
+
+// only returns the schema that search_path leads to, or "" if there is none or there may be
+// more.
+func (t *Target) only() string {
+	path, _ := t.path()
+	name, ok := strings.CutSuffix(path, onlyTemp)
+	if inner, quoted := strings.CutPrefix(name, `"`); quoted {
+		name, quoted = strings.CutSuffix(inner, `"`)
+		ok = ok && quoted
+	}
+	if !ok || strings.ContainsAny(name, `",`) {
+		return ""
+	}
+	return name
+}
+
+// onlyTemp ends a search_path of one schema. Not named, temporary tables would come first.
+const onlyTemp = ", pg_temp"
+
+// path returns the value of search_path, and whether it is set.
+func (t *Target) path() (string, bool) {
 	for _, s := range t.Settings {
 		if s.Name == searchPath {
-			return strings.Count(s.Value, ",") == 1 && strings.HasSuffix(s.Value, ", pg_temp")
+			return s.Value, true
 		}
 	}
-	return true
+	return "", false
 }
 
 // values returns the values of the settings, to tell two targets of one scope apart.

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ type Filter struct {
 	sent   bool                  // the last armed group was written
 	first  byte                  // the kind of the first message read since Mark; 0 if there was none
 	failed bool                  // the last armed group's prefix was answered by an error
+	said   []byte                // what the server has said of a statement that was new in the last armed group
 
 	out     []byte // the write buffer of an armed group
 	replies []byte // to the prefixes of the last armed group
@@ -38,6 +40,10 @@ type Filter struct {
 	expect  []byte          // kinds of the replies to prefixes that are still to be dropped; part of replies
 	body    int             // bytes of the current message still to come
 	drop    bool            // whether the current message is dropped
+	note    bool            // whether it is noted in said
+	asked   bool            // a description is still to come
+	columns []byte          // to be read before the next message
+	raw     []byte          // what was read from r and not looked at yet
 	header  [headerLen]byte // a header that arrived in parts
 	have    int             // how many bytes of header have arrived
 	pending []byte          // header bytes that the caller's buffer had no room for
@@ -104,7 +110,10 @@ func (f *Filter) Write(b []byte) (int, error) {
 		return 0, err
 	}
 	f.sent = true
-	f.expect = f.replies
+	f.expect, f.columns, f.asked = f.replies, nil, false
+	if f.group.Name != "" {
+		f.describe()
+	}
 	n, err := f.w.Write(f.out)
 	if cap(f.out) > keepBuffer {
 		f.out = nil
@@ -122,6 +131,31 @@ func (f *Filter) lead() {
 		f.out = append(f.out, f.group.Prefixes[i].messages...)
 		f.replies = append(f.replies, f.group.Prefixes[i].replies...)
 	}
+}
+
+// describe makes ready for the columns of a statement that has a name.
+func (f *Filter) describe() {
+	f.said = f.said[:0]
+	if f.group.Kept != nil {
+		f.columns = f.group.Kept.columns
+		return
+	}
+	f.asked = true
+}
+
+// Described returns what the server has said of the statement that got its name with the
+// last armed group, or nil if it has not. It is complete once the first row was read, or the
+// end of the statement.
+func (f *Filter) Described() *Description {
+	params, columns := cut(f.said)
+	if f.asked || len(columns) < headerLen || params[0] != parameterDescription {
+		return nil
+	}
+	d := &Description{columns: bytes.Clone(columns)}
+	for oids := params[headerLen+2:]; len(oids) >= 4; oids = oids[4:] {
+		d.Params = append(d.Params, binary.BigEndian.Uint32(oids))
+	}
+	return d
 }
 
 func isTerminate(b []byte) bool { return len(b) > 0 && b[0] == 'X' }
@@ -173,6 +207,9 @@ func (f *Filter) Read(p []byte) (int, error) {
 			return n, nil
 		case len(p) == 0:
 			return f.r.Read(p)
+		case len(f.columns) > 0 && f.betweenMessages():
+			f.pending, f.columns = f.columns, nil
+			continue
 		}
 		n, err := f.readMessages(p)
 		if n > 0 || err != nil {
@@ -181,13 +218,25 @@ func (f *Filter) Read(p []byte) (int, error) {
 	}
 }
 
+func (f *Filter) betweenMessages() bool { return f.body == 0 && f.have == 0 }
+
+// next reads what is still to be looked at.
+func (f *Filter) next(p []byte) (int, error) {
+	if len(f.raw) == 0 {
+		return f.r.Read(p)
+	}
+	n := copy(p, f.raw)
+	f.raw = f.raw[n:]
+	return n, nil
+}
+
 // readMessages reads once and takes the prefix's replies out of p, in place.
 // It may return 0 bytes without an error.
 func (f *Filter) readMessages(p []byte) (int, error) {
 	if len(p) <= f.have { // no room to put the header back together in p
 		return 0, f.readHeader()
 	}
-	n, err := f.r.Read(p[f.have:])
+	n, err := f.next(p[f.have:])
 	if n == 0 {
 		return 0, err
 	}
@@ -205,7 +254,7 @@ func (f *Filter) readMessages(p []byte) (int, error) {
 
 // readHeader reads on with a header that arrived in parts.
 func (f *Filter) readHeader() error {
-	n, err := f.r.Read(f.header[f.have:])
+	n, err := f.next(f.header[f.have:])
 	f.have += n
 	if f.have < headerLen {
 		return err
@@ -229,6 +278,12 @@ func (f *Filter) sift(p []byte) (kept int, err error) {
 		case f.body > 0:
 			n = min(n, f.body)
 			f.body -= n
+			if f.note {
+				f.said = append(f.said, p[i:i+n]...)
+			}
+		case len(f.columns) > 0: // they go in here
+			f.raw = append(bytes.Clone(p[i:]), f.raw...)
+			return kept, nil
 		case n < headerLen:
 			f.have = copy(f.header[:], p[i:])
 			return kept, nil
@@ -252,21 +307,40 @@ func (f *Filter) begin(header []byte) error {
 	if n < 0 {
 		return errors.New("wire: a message from the server has a negative length")
 	}
-	f.body, f.drop = n, false
+	f.body, f.drop, f.note = n, false, false
 	if f.first == 0 {
 		f.first = header[0]
 	}
 	if len(f.expect) == 0 {
+		if f.asked {
+			f.hear(header)
+		}
 		return nil
 	}
 	switch header[0] {
 	case 'N', 'S', 'A': // NoticeResponse, ParameterStatus, NotificationResponse come at any time
 	case 'E': // the server now skips everything up to Sync: what follows is the caller's
-		f.failed, f.expect = true, nil
+		f.failed, f.expect, f.asked = true, nil, false
 	default:
 		return f.reply(header[0])
 	}
 	return nil
+}
+
+// hear notes what the server says of a new statement. The caller has asked for the columns
+// only.
+func (f *Filter) hear(header []byte) {
+	switch header[0] {
+	case parameterDescription:
+		f.drop, f.note = true, true
+	case 'T', 'n': // RowDescription, NoData
+		f.note, f.asked = true, false
+	case 'E':
+		f.asked = false
+	}
+	if f.note {
+		f.said = append(f.said, header...)
+	}
 }
 
 // reply takes one message of the replies to the prefixes. Any number of DataRow may

@@ -270,23 +270,21 @@ func TestFilterPutsParameterTypesIn(t *testing.T) {
 	}
 }
 
-// TestFilterNamesTheStatement of the group: a new one is prepared under its name, of one
-// that the server has the Parse is left out.
+// TestFilterNamesTheStatement of the group: a new one is prepared under its name and described,
+// of one that the server has neither is sent.
 func TestFilterNamesTheStatement(t *testing.T) {
 	t.Parallel()
-	rest := func(bind *pgproto3.Bind) []byte {
-		return encode(t, bind, &pgproto3.Describe{ObjectType: 'P'}, &pgproto3.Execute{}, &pgproto3.Sync{})
-	}
 	sent := &pgproto3.Bind{Parameters: [][]byte{[]byte("a\x00b"), nil}, ResultFormatCodes: []int16{1}}
-	b := append(encode(t, &pgproto3.Parse{Query: "select $1, $2"}), rest(sent)...)
-	named := rest(&pgproto3.Bind{PreparedStatement: "s1", Parameters: sent.Parameters, ResultFormatCodes: sent.ResultFormatCodes})
+	b := encode(t, &pgproto3.Parse{Query: "select $1, $2"}, sent, &pgproto3.Describe{ObjectType: 'P'}, &pgproto3.Execute{}, &pgproto3.Sync{})
+	bind := &pgproto3.Bind{PreparedStatement: "s1", Parameters: sent.Parameters, ResultFormatCodes: sent.ResultFormatCodes}
+	described := encode(t, bind, &pgproto3.Describe{ObjectType: 'S', Name: "s1"}, &pgproto3.Execute{}, &pgproto3.Sync{})
 	for name, tt := range map[string]struct {
 		group wire.Group
 		want  []byte
 	}{
-		"new":            {wire.Group{Name: "s1"}, append(encode(t, &pgproto3.Parse{Name: "s1", Query: "select $1, $2"}), named...)},
-		"new with types": {wire.Group{Name: "s1", OIDs: []uint32{17, 0}}, append(encode(t, &pgproto3.Parse{Name: "s1", Query: "select $1, $2", ParameterOIDs: []uint32{17, 0}}), named...)},
-		"kept":           {wire.Group{Name: "s1", OIDs: []uint32{17, 0}, Kept: true}, named},
+		"new":            {wire.Group{Name: "s1"}, append(encode(t, &pgproto3.Parse{Name: "s1", Query: "select $1, $2"}), described...)},
+		"new with types": {wire.Group{Name: "s1", OIDs: []uint32{17, 0}}, append(encode(t, &pgproto3.Parse{Name: "s1", Query: "select $1, $2", ParameterOIDs: []uint32{17, 0}}), described...)},
+		"kept":           {wire.Group{Name: "s1", OIDs: []uint32{17, 0}, Kept: &wire.Description{}}, encode(t, bind, &pgproto3.Execute{}, &pgproto3.Sync{})},
 	} {
 		var out bytes.Buffer
 		f := wire.NewFilter(&cutReader{}, &out)
@@ -296,6 +294,92 @@ func TestFilterNamesTheStatement(t *testing.T) {
 		}
 		if !bytes.Equal(out.Bytes(), tt.want) {
 			t.Errorf("%s: wrote %q, want %q", name, out.Bytes(), tt.want)
+		}
+	}
+}
+
+// TestFilterAnswersWithTheColumns of a kept statement what the server has said of it when it
+// was new, wherever the stream is cut, and before anything is read.
+func TestFilterAnswersWithTheColumns(t *testing.T) {
+	t.Parallel()
+	params := &pgproto3.ParameterDescription{ParameterOIDs: []uint32{1184, 20}}
+	columns := &pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{{Name: []byte("id"), DataTypeOID: 20}, {Name: []byte("at"), DataTypeOID: 1184}}}
+	tail := []message{&pgproto3.DataRow{Values: [][]byte{[]byte("1"), nil}}, &pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}, ready}
+	for name, said := range map[string]message{"rows": columns, "no rows": &pgproto3.NoData{}} {
+		first := encode(t, append(append(prefixReplies(), &pgproto3.ParseComplete{}, notice, &pgproto3.BindComplete{}, params, notice, said), tail...)...)
+		firstTheirs := encode(t, append([]message{&pgproto3.ParseComplete{}, notice, &pgproto3.BindComplete{}, notice, said}, tail...)...)
+		again := encode(t, append(append(prefixReplies(), &pgproto3.BindComplete{}), tail...)...)
+		columnsOnly := encode(t, said)
+		againTheirs := encode(t, append([]message{said, &pgproto3.BindComplete{}}, tail...)...)
+		check := func(size, cut, between int) {
+			t.Helper()
+			r := &cutReader{parts: [][]byte{first[:cut], bytes.Clone(first[cut:])}}
+			f := wire.NewFilter(r, io.Discard)
+			send := func(kept *wire.Description) {
+				t.Helper()
+				f.Arm(wire.Group{Prefixes: []wire.Prefix{prefix(t, 1)}, Name: "s1", Kept: kept})
+				if _, err := f.Write(group(t, "select 1")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			read := func(what string, want []byte) {
+				t.Helper()
+				if got, err := readAll(f, size); err != nil || !bytes.Equal(got, want) {
+					t.Fatalf("%s, %s, buffer %d, cut %d: read %q and %v, want %q", name, what, size, cut, got, err, want)
+				}
+			}
+			send(nil)
+			if f.Described() != nil {
+				t.Fatal("a description before anything was read")
+			}
+			read("new", firstTheirs)
+			d := f.Described()
+			if d == nil || !slices.Equal(d.Params, params.ParameterOIDs) {
+				t.Fatalf("%s, buffer %d, cut %d: described as %v, want the parameters %v", name, size, cut, d, params.ParameterOIDs)
+			}
+			idle := encode(t, notice)
+			r.parts = [][]byte{idle[:between]}
+			read("between", idle[:between])
+			r.parts = [][]byte{append(bytes.Clone(idle[between:]), again...)}
+			send(d)
+			want := append(bytes.Clone(idle[between:]), againTheirs...) // not within a message
+			if between == 0 {
+				want = slices.Concat(columnsOnly, idle, againTheirs[len(columnsOnly):])
+			}
+			read("kept", want)
+		}
+		for cut := range first {
+			check(8192, cut, 0)
+			check(3, cut, 0)
+		}
+		for _, between := range []int{0, 5, 6, 11} { // of the bytes of a message that comes between the groups
+			for size := 1; size < 40; size++ {
+				check(size, 7, between)
+			}
+		}
+	}
+}
+
+// TestFilterHasNoDescriptionOfWhatFailed.
+func TestFilterHasNoDescriptionOfWhatFailed(t *testing.T) {
+	t.Parallel()
+	params := &pgproto3.ParameterDescription{ParameterOIDs: []uint32{20}}
+	for name, stream := range map[string][]message{
+		"the prefix":    {failure, ready},
+		"the statement": append(prefixReplies(), failure, ready),
+		"its execution": append(prefixReplies(), &pgproto3.ParseComplete{}, failure, ready),
+		"half of it":    append(prefixReplies(), &pgproto3.ParseComplete{}, &pgproto3.BindComplete{}, params),
+	} {
+		f := wire.NewFilter(&cutReader{parts: [][]byte{encode(t, stream...)}}, io.Discard)
+		f.Arm(wire.Group{Prefixes: []wire.Prefix{prefix(t, 1)}, Name: "s1"})
+		if _, err := f.Write(group(t, "select 1")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := readAll(f, 100); err != nil {
+			t.Fatal(err)
+		}
+		if d := f.Described(); d != nil {
+			t.Errorf("%s failed, and is described as %v", name, d)
 		}
 	}
 }
@@ -315,7 +399,7 @@ func TestFilterDropsTheRepliesToNamedPrefixes(t *testing.T) {
 		&pgproto3.BindComplete{}, row, row, &pgproto3.CommandComplete{CommandTag: []byte("SELECT 2")}), theirs...)
 	for size := 1; size < len(in)+2; size++ {
 		f := wire.NewFilter(bytes.NewReader(in), io.Discard)
-		f.Arm(wire.Group{Prefixes: []wire.Prefix{first, second}, Name: "s1", Kept: true})
+		f.Arm(wire.Group{Prefixes: []wire.Prefix{first, second}, Name: "s1", Kept: &wire.Description{}})
 		if _, err := f.Write(group(t, "select 1")); err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+
+	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 // Group is what a [Filter] changes of one message group. It must stay as it is until
@@ -18,16 +20,24 @@ type Group struct {
 
 	// Name is the name under which the server keeps the group's statement, or empty.
 	// If there is one, the group must begin with Parse and Bind of the unnamed
-	// statement.
+	// statement and Describe of its portal.
 	Name string
 
-	// Kept says that the server has the statement already: Parse is left out.
-	Kept bool
+	// Kept is what the server has said of the statement when it got its name, or nil if it
+	// has none yet. What it has is neither parsed nor described again: whoever reads gets the
+	// columns from here.
+	Kept *Description
+}
+
+// Description is what the server has said of a statement. It is not changed any more.
+type Description struct {
+	Params  []uint32 // types of the parameters
+	columns []byte   // RowDescription or NoData, in text format
 }
 
 var (
 	errNoTypes = errors.New("wire: the parameter types have no Parse to go into")
-	errNoName  = errors.New("wire: the name has no Parse and Bind of an unnamed statement to go into")
+	errNoName  = errors.New("wire: the name has no Parse, Bind and Describe of an unnamed statement to go into")
 )
 
 // appendTo appends the group b to dst, changed as g says.
@@ -35,26 +45,33 @@ func (g *Group) appendTo(dst, b []byte) ([]byte, error) {
 	if len(g.OIDs) == 0 && g.Name == "" {
 		return append(dst, b...), nil
 	}
-	n, _ := messageLen(b)
-	parse, rest := b[:n], b[n:]
-	if parse[0] != 'P' || binary.BigEndian.Uint16(parse[n-2:]) != 0 {
+	parse, rest := cut(b)
+	if parse[0] != 'P' || binary.BigEndian.Uint16(parse[len(parse)-2:]) != 0 {
 		return nil, errNoTypes
 	}
-	if !g.Kept {
-		if parse[headerLen] != 0 {
-			return nil, errNoName
-		}
-		dst = g.appendParse(dst, parse)
-	}
 	if g.Name == "" {
-		return append(dst, rest...), nil
+		return append(g.appendParse(dst, parse), rest...), nil
 	}
-	n, ok := messageLen(rest)
-	if !ok || rest[0] != 'B' {
+	bind, rest := cut(rest)
+	describe, rest := cut(rest)
+	if parse[headerLen] != 0 || len(describe) == 0 || bind[0] != 'B' || describe[0] != 'D' {
 		return nil, errNoName
 	}
-	dst, err := g.appendBind(dst, rest[:n])
-	return append(dst, rest[n:]...), err
+	if g.Kept == nil {
+		dst = g.appendParse(dst, parse)
+	}
+	dst, err := g.appendBind(dst, bind)
+	if err == nil && g.Kept == nil {
+		dst, err = (&pgproto3.Describe{ObjectType: 'S', Name: g.Name}).Encode(dst)
+	}
+	return append(dst, rest...), err
+}
+
+// cut returns the first message of b, which is whole, and what is behind it.
+func cut(b []byte) (message, rest []byte) {
+	n, _ := messageLen(b)
+	n = min(n, len(b))
+	return b[:n], b[n:]
 }
 
 // appendParse appends the unnamed Parse with g's name and types.

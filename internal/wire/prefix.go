@@ -15,6 +15,8 @@ const (
 	bindComplete    = '2'
 	closeComplete   = '3'
 	commandComplete = 'C'
+
+	parameterDescription = 't'
 )
 
 // Prefix is a list of messages, encoded once, that a [Filter] sends in front of a
