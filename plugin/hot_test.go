@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -448,6 +449,35 @@ func TestTimesAndNumbersAreKeptWhereTheirColumnsTakeAllOfThem(t *testing.T) {
 	var got string
 	if err := a.Raw("select price::text || ' ' || (created_at > now() - interval '1 hour')::text from things order by id desc limit 1").Scan(&got).Error; err != nil || got != "0.1 true" {
 		t.Errorf("wrote %q, error %v", got, err)
+	}
+}
+
+// TestAKeptStatementReadsWhatANewOneReads: its results come in another format.
+func TestAKeptStatementReadsWhatANewOneReads(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.Database(t)
+	mustExec(t, admin(t, dsn), "create schema tenant_a", "create type tenant_a.mood as enum ('well')",
+		`create table tenant_a.t (id int, bo bool, by bytea, d date, f4 real, f8 float8, i2 smallint, i8 bigint, o oid, ts timestamp, tz timestamptz,
+			n numeric, u uuid, j jsonb, v text, a int[], tt time, iv interval, m tenant_a.mood, ip inet)`,
+		`insert into tenant_a.t values (1, true, '\x0001ff', '2026-05-04', 0.1, 1e-300, -7, 9007199254740993, 4294967295, '2026-05-04 03:02:01.000001', '0044-03-15 12:00:00+01 BC',
+			1.50, '6f1ed002-ab5e-4d5a-8d6f-0c0b0f0e0d0c', '{"a": 1}', 'text', '{1,null}', '03:02:01', '1 day 00:00:01', 'well', '10.0.0.1/8')`, "insert into tenant_a.t values (2)")
+	ours, _ := open(t, dsn, nil, plugin.BySchema(), plugin.WithMaxConns(1))
+	read := func(db *gorm.DB) (rows []map[string]any) {
+		t.Helper()
+		if err := db.Raw("select * from t where id < ? order by id", 3).Scan(&rows).Error; err != nil || len(rows) != 2 {
+			t.Fatalf("%d rows, error %v", len(rows), err)
+		}
+		return rows
+	}
+	a := ours.WithContext(as(t, "a"))
+	want := read(openPlain(t, dsn+"&search_path=tenant_a", nil))
+	for i := range 10 {
+		if got := read(a); !reflect.DeepEqual(got, want) {
+			t.Fatalf("execution %d: read\n%v\nwant what plain GORM reads\n%v", i+1, got, want)
+		}
+	}
+	if n := count(kept(t, a), "select * from t where id < $1 order by id"); n != 1 {
+		t.Errorf("it is kept %d times, want once", n)
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgtype"
+
 	"github.com/tenantry/tenantry/internal/wire"
 )
 
@@ -195,7 +197,7 @@ func (n *names) settle(f *wire.Filter, passed, worked bool) {
 	if n.hot == nil || n.hot.kept() {
 		return
 	}
-	if said := f.Described(); worked && said != nil {
+	if said := f.Described(inBinary); worked && said != nil {
 		n.keep(n.hot, said)
 		return
 	}
@@ -207,6 +209,18 @@ func (n *names) forget() {
 	n.shapes, n.known, n.weight = nil, map[hotKey]*hotStatement{}, 0
 	n.order.Init()
 	n.ended = wire.Prefix{}
+}
+
+// inBinary reports whether values of a type are asked for in binary format once the session
+// keeps their statement. These are the types for which stdlib does so; to read them takes less time, and
+// gives the same.
+func inBinary(oid uint32) bool {
+	switch oid {
+	case pgtype.BoolOID, pgtype.ByteaOID, pgtype.CIDOID, pgtype.DateOID, pgtype.Float4OID, pgtype.Float8OID, pgtype.Int2OID,
+		pgtype.Int4OID, pgtype.Int8OID, pgtype.OIDOID, pgtype.TimestampOID, pgtype.TimestamptzOID, pgtype.XIDOID:
+		return true
+	}
+	return false
 }
 
 // oidsKey returns oids as a part of a key.

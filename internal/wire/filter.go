@@ -112,7 +112,7 @@ func (f *Filter) Write(b []byte) (int, error) {
 	f.sent = true
 	f.expect, f.columns, f.asked = f.replies, nil, false
 	if f.group.Name != "" {
-		f.describe()
+		f.expectColumns()
 	}
 	n, err := f.w.Write(f.out)
 	if cap(f.out) > keepBuffer {
@@ -133,8 +133,8 @@ func (f *Filter) lead() {
 	}
 }
 
-// describe makes ready for the columns of a statement that has a name.
-func (f *Filter) describe() {
+// expectColumns makes ready for those of a statement that has a name.
+func (f *Filter) expectColumns() {
 	f.said = f.said[:0]
 	if f.group.Kept != nil {
 		f.columns = f.group.Kept.columns
@@ -145,17 +145,14 @@ func (f *Filter) describe() {
 
 // Described returns what the server has said of the statement that got its name with the
 // last armed group, or nil if it has not. It is complete once the first row was read, or the
-// end of the statement.
-func (f *Filter) Described() *Description {
+// end of the statement. From the next execution on, the types for which inBinary is true come
+// in binary format.
+func (f *Filter) Described(inBinary func(oid uint32) bool) *Description {
 	params, columns := cut(f.said)
-	if f.asked || len(columns) < headerLen || params[0] != parameterDescription {
+	if f.asked || len(columns) == 0 {
 		return nil
 	}
-	d := &Description{columns: bytes.Clone(columns)}
-	for oids := params[headerLen+2:]; len(oids) >= 4; oids = oids[4:] {
-		d.Params = append(d.Params, binary.BigEndian.Uint32(oids))
-	}
-	return d
+	return describe(params, columns, inBinary)
 }
 
 func isTerminate(b []byte) bool { return len(b) > 0 && b[0] == 'X' }
@@ -333,7 +330,7 @@ func (f *Filter) hear(header []byte) {
 	switch header[0] {
 	case parameterDescription:
 		f.drop, f.note = true, true
-	case 'T', 'n': // RowDescription, NoData
+	case rowDescription, noData:
 		f.note, f.asked = true, false
 	case 'E':
 		f.asked = false

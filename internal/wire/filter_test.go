@@ -298,6 +298,8 @@ func TestFilterNamesTheStatement(t *testing.T) {
 	}
 }
 
+func times(oid uint32) bool { return oid == 1184 }
+
 // TestFilterAnswersWithTheColumns of a kept statement what the server has said of it when it
 // was new, wherever the stream is cut, and before anything is read.
 func TestFilterAnswersWithTheColumns(t *testing.T) {
@@ -309,12 +311,17 @@ func TestFilterAnswersWithTheColumns(t *testing.T) {
 		first := encode(t, append(append(prefixReplies(), &pgproto3.ParseComplete{}, notice, &pgproto3.BindComplete{}, params, notice, said), tail...)...)
 		firstTheirs := encode(t, append([]message{&pgproto3.ParseComplete{}, notice, &pgproto3.BindComplete{}, notice, said}, tail...)...)
 		again := encode(t, append(append(prefixReplies(), &pgproto3.BindComplete{}), tail...)...)
-		columnsOnly := encode(t, said)
-		againTheirs := encode(t, append([]message{said, &pgproto3.BindComplete{}}, tail...)...)
+		answer := said
+		if name == "rows" {
+			answer = &pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{columns.Fields[0], {Name: []byte("at"), DataTypeOID: 1184, Format: 1}}}
+		}
+		columnsOnly := encode(t, answer)
+		againTheirs := encode(t, append([]message{answer, &pgproto3.BindComplete{}}, tail...)...)
 		check := func(size, cut, between int) {
 			t.Helper()
 			r := &cutReader{parts: [][]byte{first[:cut], bytes.Clone(first[cut:])}}
-			f := wire.NewFilter(r, io.Discard)
+			var sent bytes.Buffer
+			f := wire.NewFilter(r, &sent)
 			send := func(kept *wire.Description) {
 				t.Helper()
 				f.Arm(wire.Group{Prefixes: []wire.Prefix{prefix(t, 1)}, Name: "s1", Kept: kept})
@@ -329,11 +336,11 @@ func TestFilterAnswersWithTheColumns(t *testing.T) {
 				}
 			}
 			send(nil)
-			if f.Described() != nil {
+			if f.Described(times) != nil {
 				t.Fatal("a description before anything was read")
 			}
 			read("new", firstTheirs)
-			d := f.Described()
+			d := f.Described(times)
 			if d == nil || !slices.Equal(d.Params, params.ParameterOIDs) {
 				t.Fatalf("%s, buffer %d, cut %d: described as %v, want the parameters %v", name, size, cut, d, params.ParameterOIDs)
 			}
@@ -341,7 +348,11 @@ func TestFilterAnswersWithTheColumns(t *testing.T) {
 			r.parts = [][]byte{idle[:between]}
 			read("between", idle[:between])
 			r.parts = [][]byte{append(bytes.Clone(idle[between:]), again...)}
+			sent.Reset()
 			send(d)
+			if formats := []byte{0, 2, 0, 0, 0, 1}; bytes.Contains(sent.Bytes(), formats) != (name == "rows") {
+				t.Fatalf("%s: sent %q, want the formats %q of rows", name, sent.Bytes(), formats)
+			}
 			want := append(bytes.Clone(idle[between:]), againTheirs...) // not within a message
 			if between == 0 {
 				want = slices.Concat(columnsOnly, idle, againTheirs[len(columnsOnly):])
@@ -378,7 +389,7 @@ func TestFilterHasNoDescriptionOfWhatFailed(t *testing.T) {
 		if _, err := readAll(f, 100); err != nil {
 			t.Fatal(err)
 		}
-		if d := f.Described(); d != nil {
+		if d := f.Described(times); d != nil {
 			t.Errorf("%s failed, and is described as %v", name, d)
 		}
 	}

@@ -29,14 +29,9 @@ type Group struct {
 	Kept *Description
 }
 
-// Description is what the server has said of a statement. It is not changed any more.
-type Description struct {
-	Params  []uint32 // types of the parameters
-	columns []byte   // RowDescription or NoData, in text format
-}
-
 var (
 	errNoTypes = errors.New("wire: the parameter types have no Parse to go into")
+	errFormats = errors.New("wire: the group asks for formats of the result itself")
 	errNoName  = errors.New("wire: the name has no Parse, Bind and Describe of an unnamed statement to go into")
 )
 
@@ -87,7 +82,8 @@ func (g *Group) appendParse(dst, parse []byte) []byte {
 	return setLen(dst, start)
 }
 
-// appendBind appends the Bind of an unnamed statement with g's name.
+// appendBind appends the Bind of an unnamed statement with g's name, and with the formats of
+// the result that are known.
 func (g *Group) appendBind(dst, bind []byte) ([]byte, error) {
 	portal := bytes.IndexByte(bind[headerLen:], 0)
 	name := headerLen + portal + 1 // behind the portal's name
@@ -98,6 +94,12 @@ func (g *Group) appendBind(dst, bind []byte) ([]byte, error) {
 	dst = append(dst, bind[:name]...)
 	dst = append(dst, g.Name...)
 	dst = append(dst, bind[name:]...)
+	if g.Kept != nil && len(g.Kept.formats) > 0 {
+		if binary.BigEndian.Uint16(bind[len(bind)-2:]) != 0 {
+			return nil, errFormats
+		}
+		dst = append(dst[:len(dst)-2], g.Kept.formats...)
+	}
 	return setLen(dst, start), nil
 }
 

@@ -17,6 +17,8 @@ const (
 	commandComplete = 'C'
 
 	parameterDescription = 't'
+	rowDescription       = 'T'
+	noData               = 'n'
 )
 
 // Prefix is a list of messages, encoded once, that a [Filter] sends in front of a
