@@ -3,6 +3,7 @@ package plugin_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -147,12 +148,17 @@ var changes = []change{
 }
 
 // TestAKeptStatementSurvivesAMigration in each place where kept statements are used: by
-// itself, and first in a transaction.
+// itself, first in a transaction, and later in one, which goes on.
 func TestAKeptStatementSurvivesAMigration(t *testing.T) {
 	t.Parallel()
 	ways := map[string]func(*gorm.DB, func(*gorm.DB) error) error{
 		"by itself":              func(db *gorm.DB, f func(*gorm.DB) error) error { return f(db) },
 		"first in a transaction": func(db *gorm.DB, f func(*gorm.DB) error) error { return db.Transaction(f) },
+		"later in a transaction": func(db *gorm.DB, f func(*gorm.DB) error) error {
+			return db.Transaction(func(tx *gorm.DB) error {
+				return errors.Join(tx.Exec("select 1").Error, f(tx), tx.Exec("select 1").Error)
+			})
+		},
 	}
 	for way, run := range ways {
 		for _, c := range changes {
@@ -220,6 +226,18 @@ func TestASessionThatLosesItsStatementsGoesOn(t *testing.T) {
 		"by itself":        func() error { return nil },
 		"in a transaction": func() error { return a.Transaction(func(tx *gorm.DB) error { return tx.First(&Invoice{}, 1).Error }) },
 	}
+	ways["later in a transaction"] = func() error {
+		return a.Transaction(func(tx *gorm.DB) error {
+			for range 2 {
+				readTitle(t, tx)
+				if err := tx.Raw("select public.lose()").Scan(new(int)).Error; err != nil {
+					return err
+				}
+				readTitle(t, tx)
+			}
+			return nil
+		})
+	}
 	for name, next := range ways {
 		for range 10 {
 			readTitle(t, a)
@@ -250,6 +268,129 @@ func TestATenantWhoseSchemaIsAnotherNowReadsThatOne(t *testing.T) {
 	mustExec(t, admin(t, dsn), "alter schema tenant_a rename to x", "alter schema tenant_b rename to tenant_a", "alter schema x rename to tenant_b")
 	if x, y := readTitle(t, a), readTitle(t, b); x != "b" || y != "a" {
 		t.Errorf("read %q and %q", x, y)
+	}
+}
+
+// TestStatementsAreKeptInTransactions and leave nothing there: no savepoint, and no transaction
+// ID of their own.
+func TestStatementsAreKeptInTransactions(t *testing.T) {
+	t.Parallel()
+	db, _, _ := twoTenants(t, nil, plugin.WithMaxConns(1))
+	a := db.WithContext(as(t, "a"))
+	for range 5 {
+		if err := a.Exec("update invoices set cents = ? where id = ?", 1, 1).Error; err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := a.Transaction(func(tx *gorm.DB) error {
+		var plans, after, id, row int64
+		count := func(n *int64) error {
+			return tx.Raw("select generic_plans + custom_plans from pg_prepared_statements where statement like 'update invoices%'").Scan(n).Error
+		}
+		if err := count(&plans); err != nil {
+			return err
+		}
+		if err := tx.Exec("update invoices set cents = ? where id = ?", 2, 1).Error; err != nil {
+			return err
+		}
+		if err := count(&after); err != nil || after != plans+1 {
+			t.Errorf("executed %d times under its name, error %v; want %d", after, err, plans+1)
+		}
+		if err := tx.Raw("select xmin::text::bigint from invoices where id = 1").Scan(&row).Error; err != nil {
+			return err
+		}
+		if err := tx.Raw("select pg_current_xact_id()::text::bigint & 4294967295").Scan(&id).Error; err != nil || id != row {
+			t.Errorf("written by transaction %d, error %v; want %d", row, err, id)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = a.Transaction(func(tx *gorm.DB) error {
+		_ = tx.Exec("select 1").Error
+		_ = tx.Exec("update invoices set cents = ? where id = ?", 3, 1).Error
+		err := tx.Exec("release savepoint tenantry").Error
+		mustSay(t, err, "savepoint")
+		return err
+	})
+	mustSay(t, err, "savepoint")
+}
+
+// TestAnErrorOfAKeptStatementEndsItsTransaction as that of any other, also where it is sent again.
+func TestAnErrorOfAKeptStatementEndsItsTransaction(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		good, bad any
+		want      string
+	}{
+		"in execution": {1, 0, "division by zero"},
+		"in bind":      {1, "x", "invalid input syntax"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db, _, _ := twoTenants(t, nil, plugin.WithMaxConns(1))
+			a := db.WithContext(as(t, "a"))
+			const text = "update invoices set cents = 100 / ? where id = ?"
+			for range 5 {
+				if err := a.Exec(text, tt.good, 1).Error; err != nil {
+					t.Fatal(err)
+				}
+			}
+			err := a.Transaction(func(tx *gorm.DB) error {
+				if err := tx.Exec("update invoices set cents = 7").Error; err != nil {
+					return err
+				}
+				if err := tx.Transaction(func(inner *gorm.DB) error { return inner.Exec(text, tt.bad, 1).Error }); err == nil {
+					t.Error("no error")
+				} else {
+					mustSay(t, err, tt.want)
+				}
+				if err := tx.Exec(text, 2, 1).Error; err != nil { // GORM has gone back to its own savepoint
+					return err
+				}
+				mustSay(t, tx.Exec(text, tt.bad, 1).Error, tt.want)
+				mustSay(t, tx.Exec(text, tt.good, 1).Error, "aborted")
+				return nil
+			})
+			if err == nil {
+				t.Error("it was committed")
+			}
+			var cents int64
+			if err := a.Raw("select cents from invoices where id = ?", 1).Scan(&cents).Error; err != nil || cents != 100 {
+				t.Errorf("%d cents, error %v; want what was there before", cents, err)
+			}
+		})
+	}
+}
+
+// TestAConstantMeansWhatItMeansInItsTransaction, where a function may have changed a setting.
+func TestAConstantMeansWhatItMeansInItsTransaction(t *testing.T) {
+	t.Parallel()
+	db, _, dsn := twoTenants(t, nil, plugin.WithMaxConns(1))
+	mustExec(t, admin(t, dsn), "create function public.move() returns text language sql as $$ select set_config('timezone', 'Asia/Tokyo', true) $$")
+	a := db.WithContext(as(t, "a"))
+	read := func(tx *gorm.DB) (got int64) {
+		if err := tx.Raw("select extract(epoch from timestamptz '2024-01-01 00:00:00+00')::bigint - extract(epoch from timestamptz '2024-01-01 00:00:00')::bigint + ?", 0).Scan(&got).Error; err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	was := read(a)
+	for range 10 {
+		read(a)
+	}
+	err := a.Transaction(func(tx *gorm.DB) error {
+		if err := tx.Raw("select public.move()").Scan(new(string)).Error; err != nil {
+			return err
+		}
+		if got := read(tx); got != 9*3600 || got == was {
+			t.Errorf("got %d, want what Tokyo's time makes of it", got)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -32,16 +33,47 @@ func (l *lease) looks(tx *opening) bool {
 	return l.target.Schema != "" && (tx != nil || hot == nil || !hot.kept() || l.target.only() != l.target.Schema)
 }
 
+// savepoint is where a transaction goes back to if a kept statement can't be bound any more.
+const savepoint = "tenantry"
+
+// composeWithin says what travels with a statement in a transaction that has begun: its name, if it
+// has one, and a savepoint around the Bind of a statement that the session keeps.
+func (l *lease) composeWithin(o outgoing) (g wire.Group, err error) {
+	n := l.link.names
+	n.begin(n.limit > 0 && !l.tainted && !l.link.pooled() && l.conn().PgConn().TxStatus() == 'T' && !hasLiteral(o.query))
+	g.OIDs = o.oids
+	if n.hot = n.use(l.scope, l.target, o); n.hot == nil {
+		return g, nil
+	}
+	g.Name, g.Kept = n.hot.name, n.hot.said
+	if n.hot.kept() { // without a name for the savepoint: it must be there if the session has lost its names
+		err = errors.Join(n.lead.Add("savepoint "+savepoint), n.shapeFor("release savepoint "+savepoint).run(&n.between))
+	}
+	g.Prefixes, g.Between = n.prefixes(), n.between
+	return g, err
+}
+
+// hasLiteral reports whether a text may have a constant whose meaning a setting can change, such
+// as the time zone. In a transaction a function may have set one.
+func hasLiteral(text string) bool {
+	for i, c := range []byte(text) {
+		if c == '\'' || c == '$' && (i+1 == len(text) || text[i+1] < '0' || text[i+1] > '9') {
+			return true
+		}
+	}
+	return false
+}
+
 // lead puts together what goes in front of a statement.
 func (l *lease) lead(h hygiene, tx *opening) error {
 	n := l.link.names
 	if tx != nil {
-		if err := n.run(n.shapeFor(tx.sql)); err != nil {
+		if err := n.shapeFor(tx.sql).run(&n.lead); err != nil {
 			return err
 		}
 	}
 	if h == cleaned {
-		if err := n.run(n.shapeFor(discardTemp)); err != nil {
+		if err := n.shapeFor(discardTemp).run(&n.lead); err != nil {
 			return err
 		}
 	}
@@ -51,7 +83,7 @@ func (l *lease) lead(h hygiene, tx *opening) error {
 		return nil
 	}
 	n.args = l.target.arguments(n.args[:0], schema)
-	return n.run(sh, n.args...)
+	return sh.run(&n.lead, n.args...)
 }
 
 // Codes that a statement kept by name may fail with because it is older than what it

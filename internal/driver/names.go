@@ -81,11 +81,12 @@ type names struct {
 	ended  wire.Prefix // closes what is not used any more, with the next group
 
 	// What follows is about the group that is sent.
-	named bool // what is sent may have a name
-	lead  wire.Prefix
-	front [2]wire.Prefix
-	args  []string      // for what applies settings
-	hot   *hotStatement // under whose name its statement runs, or nil
+	named   bool // what is sent may have a name
+	lead    wire.Prefix
+	between wire.Prefix
+	front   [2]wire.Prefix
+	args    []string      // for what applies settings
+	hot     *hotStatement // under whose name its statement runs, or nil
 }
 
 func newNames(limit int) *names {
@@ -179,6 +180,7 @@ func (n *names) close(name string) {
 func (n *names) begin(named bool) {
 	n.named = named
 	n.lead.Reset()
+	n.between.Reset()
 	n.hot = nil
 }
 

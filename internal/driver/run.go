@@ -65,7 +65,7 @@ func (c *conn) count(err error) {
 // transaction that has begun they hold already, elsewhere they travel in a prefix.
 func (c *conn) send(ctx context.Context, o outgoing, send sender) error {
 	if c.inTx && c.opening == nil {
-		return c.lease.sendTyped(o.oids, send)
+		return c.lease.sendWithin(ctx, o, send)
 	}
 	err := c.sendFirst(ctx, o, send)
 	if err == nil || c.failed != nil || c.lease == nil || !c.lease.link.filter.PrefixFailed() {
@@ -165,6 +165,31 @@ func (l *lease) sendUnder(ctx context.Context, h hygiene, tx *opening, o outgoin
 		l.link.names.settle(l.link.filter, passed, err == nil)
 	}
 	return err
+}
+
+// sendWithin sends one message group in a transaction that has begun, where the settings hold
+// already. A statement that the session keeps is bound in a savepoint: where it can't be, because it is
+// older than what it works on, nothing is lost, and it is sent once more, without its name. It is
+// executed behind the savepoint: what writes in one takes a transaction ID of its own.
+func (l *lease) sendWithin(ctx context.Context, o outgoing, send sender) error {
+	g, err := l.composeWithin(o)
+	if err != nil {
+		return err
+	}
+	f := l.link.filter
+	if g.Name == "" {
+		return l.sendTyped(o.oids, send)
+	}
+	err = l.sendArmed(g, send)
+	unbound := g.Kept != nil && f.Unbound()
+	if f.Sent() {
+		l.link.names.settle(f, f.Passed() && !unbound && (err == nil || codeOf(err) != ""), err == nil)
+	}
+	if !l.outlived(err) || !unbound {
+		return err
+	}
+	l.detached(ctx, "rollback to savepoint "+savepoint+"; release savepoint "+savepoint)
+	return l.sendTyped(o.oids, send)
 }
 
 // sendTyped sends one message group as it is, with the types of its parameters.

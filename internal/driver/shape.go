@@ -3,6 +3,8 @@ package driver
 import (
 	"slices"
 	"strconv"
+
+	"github.com/tenantry/tenantry/internal/wire"
 )
 
 // mostShapes bounds the shapes of a session. An application has a few: one for each
@@ -76,14 +78,14 @@ func (n *names) add(sh *shape) *shape {
 	return sh
 }
 
-// run lets a statement go in front, by its name if it has one.
-func (n *names) run(sh *shape, params ...string) error {
+// run adds a statement to what is sent, by its name if it has one.
+func (sh *shape) run(to *wire.Prefix, params ...string) error {
 	if !sh.kept {
-		if err := n.lead.Prepare(sh.name, sh.sql); err != nil {
+		if err := to.Prepare(sh.name, sh.sql); err != nil {
 			return err
 		}
 	}
-	return n.lead.Run(sh.name, params...)
+	return to.Run(sh.name, params...)
 }
 
 // settleShapes is called when a group was sent, with whether nothing in front of its

@@ -43,6 +43,8 @@ type Filter struct {
 	note    bool            // whether it is noted in said
 	asked   bool            // a description is still to come
 	columns []byte          // to be read before the next message
+	later   []byte          // kinds of the replies to what is between Bind and execution, which are dropped, too
+	unbound bool            // they are not through
 	raw     []byte          // what was read from r and not looked at yet
 	header  [headerLen]byte // a header that arrived in parts
 	have    int             // how many bytes of header have arrived
@@ -84,6 +86,10 @@ func (f *Filter) Disarm() (sent bool) {
 // error. It then skipped the statement behind it.
 func (f *Filter) PrefixFailed() bool { return f.failed }
 
+// Unbound reports whether the last armed group had something between Bind and execution, and
+// the server has not come so far.
+func (f *Filter) Unbound() bool { return f.unbound }
+
 // Sent reports whether the last armed group was written.
 func (f *Filter) Sent() bool { return f.sent }
 
@@ -110,7 +116,7 @@ func (f *Filter) Write(b []byte) (int, error) {
 		return 0, err
 	}
 	f.sent = true
-	f.expect, f.columns, f.asked = f.replies, nil, false
+	f.expect, f.later, f.columns, f.asked, f.unbound = f.replies, nil, nil, false, false
 	if f.group.Name != "" {
 		f.expectColumns()
 	}
@@ -138,6 +144,9 @@ func (f *Filter) expectColumns() {
 	f.said = f.said[:0]
 	if f.group.Kept != nil {
 		f.columns = f.group.Kept.columns
+		if f.group.hasBetween() {
+			f.later, f.unbound = f.group.Between.replies, true
+		}
 		return
 	}
 	f.asked = true
@@ -309,19 +318,30 @@ func (f *Filter) begin(header []byte) error {
 		f.first = header[0]
 	}
 	if len(f.expect) == 0 {
-		if f.asked {
-			f.hear(header)
-		}
+		f.pass(header)
 		return nil
 	}
 	switch header[0] {
 	case 'N', 'S', 'A': // NoticeResponse, ParameterStatus, NotificationResponse come at any time
 	case 'E': // the server now skips everything up to Sync: what follows is the caller's
-		f.failed, f.expect, f.asked = true, nil, false
+		f.failed, f.expect, f.later, f.asked = true, nil, nil, false
 	default:
 		return f.reply(header[0])
 	}
 	return nil
+}
+
+// pass looks at a message that is the caller's.
+func (f *Filter) pass(header []byte) {
+	switch {
+	case f.asked:
+		f.hear(header)
+	case len(f.later) == 0:
+	case header[0] == bindComplete:
+		f.expect, f.later = f.later, nil
+	case header[0] == 'E':
+		f.later = nil
+	}
 }
 
 // hear notes what the server says of a new statement. The caller has asked for the columns
@@ -347,6 +367,9 @@ func (f *Filter) reply(kind byte) error {
 	switch {
 	case kind == f.expect[0]:
 		f.expect = f.expect[1:]
+		if len(f.expect) == 0 && len(f.later) == 0 {
+			f.unbound = false
+		}
 	case kind == 'D' && f.expect[0] == commandComplete:
 	default:
 		return fmt.Errorf("wire: unexpected message %q among the replies to a prefix", kind)

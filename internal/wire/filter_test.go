@@ -371,6 +371,51 @@ func TestFilterAnswersWithTheColumns(t *testing.T) {
 	}
 }
 
+// TestFilterPutsSomethingBetweenBindAndExecution, of which the caller gets no reply, and says
+// whether the server has come so far.
+func TestFilterPutsSomethingBetweenBindAndExecution(t *testing.T) {
+	t.Parallel()
+	var before, between wire.Prefix
+	if err := errors.Join(before.Add("savepoint s"), between.Run("r")); err != nil {
+		t.Fatal(err)
+	}
+	bound := []message{&pgproto3.ParseComplete{}, &pgproto3.BindComplete{}, &pgproto3.CommandComplete{CommandTag: []byte("SAVEPOINT")}}
+	released := append(slices.Clone(bound), &pgproto3.BindComplete{}, notice, &pgproto3.BindComplete{}, &pgproto3.CommandComplete{CommandTag: []byte("RELEASE")})
+	row := &pgproto3.DataRow{Values: [][]byte{[]byte("x")}}
+	end := []message{row, &pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}, &pgproto3.CloseComplete{}, ready}
+	for name, tt := range map[string]struct {
+		stream, want []message
+		unbound      bool
+	}{
+		"all":                       {append(slices.Clone(released), end...), append([]message{&pgproto3.BindComplete{}, notice}, end...), false},
+		"an error in Bind":          {append(slices.Clone(bound), failure, ready), []message{failure, ready}, true},
+		"an error at once":          {[]message{failure, ready}, []message{failure, ready}, true},
+		"an error in between":       {append(slices.Clone(bound), &pgproto3.BindComplete{}, failure, ready), []message{&pgproto3.BindComplete{}, failure, ready}, true},
+		"an error in its execution": {append(slices.Clone(released), failure, ready), []message{&pgproto3.BindComplete{}, notice, failure, ready}, false},
+	} {
+		in, want := encode(t, tt.stream...), encode(t, tt.want...)
+		for size := 1; size < len(in)+2; size++ {
+			var sent bytes.Buffer
+			f := wire.NewFilter(bytes.NewReader(in), &sent)
+			f.Arm(wire.Group{Prefixes: []wire.Prefix{before}, Name: "s1", Kept: &wire.Description{}, Between: between})
+			if _, err := f.Write(group(t, "select 1")); err != nil {
+				t.Fatal(err)
+			}
+			if out := encode(t, &pgproto3.Parse{Query: "savepoint s"}, &pgproto3.Bind{}, &pgproto3.Execute{},
+				&pgproto3.Bind{DestinationPortal: "tenantry", PreparedStatement: "s1"}, &pgproto3.Bind{PreparedStatement: "r"}, &pgproto3.Execute{},
+				&pgproto3.Execute{Portal: "tenantry"}, &pgproto3.Close{ObjectType: 'P', Name: "tenantry"}, &pgproto3.Sync{}); !bytes.Equal(sent.Bytes(), out) {
+				t.Fatalf("sent %q, want %q", sent.Bytes(), out)
+			}
+			if got, err := readAll(f, size); err != nil || !bytes.Equal(got, want) {
+				t.Fatalf("%s, buffer %d: read %q and %v, want %q", name, size, got, err, want)
+			}
+			if f.Unbound() != tt.unbound {
+				t.Fatalf("%s: Unbound is %t", name, f.Unbound())
+			}
+		}
+	}
+}
+
 // TestFilterHasNoDescriptionOfWhatFailed.
 func TestFilterHasNoDescriptionOfWhatFailed(t *testing.T) {
 	t.Parallel()

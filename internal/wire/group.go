@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 
@@ -27,12 +26,21 @@ type Group struct {
 	// has none yet. What it has is neither parsed nor described again: whoever reads gets the
 	// columns from here.
 	Kept *Description
+
+	// Between goes behind the Bind of a kept statement and before its execution; empty if there is
+	// nothing. Whatever a change of the tables makes fail fails in Bind, and so before that.
+	Between Prefix
 }
 
+// portal is the name of the portal of a statement with something between its Bind and its
+// execution, as that takes the unnamed one.
+const portal = "tenantry"
+
 var (
-	errNoTypes = errors.New("wire: the parameter types have no Parse to go into")
-	errFormats = errors.New("wire: the group asks for formats of the result itself")
-	errNoName  = errors.New("wire: the name has no Parse, Bind and Describe of an unnamed statement to go into")
+	errNoTypes   = errors.New("wire: the parameter types have no Parse to go into")
+	errNoExecute = errors.New("wire: the group has no Execute of the unnamed portal for all rows behind its Bind")
+	errFormats   = errors.New("wire: the group asks for formats of the result itself")
+	errNoName    = errors.New("wire: the name has no Parse, Bind and Describe of an unnamed statement to go into")
 )
 
 // appendTo appends the group b to dst, changed as g says.
@@ -56,10 +64,31 @@ func (g *Group) appendTo(dst, b []byte) ([]byte, error) {
 		dst = g.appendParse(dst, parse)
 	}
 	dst, err := g.appendBind(dst, bind)
-	if err == nil && g.Kept == nil {
+	switch {
+	case err != nil:
+		return dst, err
+	case g.Kept == nil:
 		dst, err = (&pgproto3.Describe{ObjectType: 'S', Name: g.Name}).Encode(dst)
+		return append(dst, rest...), err
+	case g.hasBetween():
+		return g.appendBetween(dst, rest)
 	}
-	return append(dst, rest...), err
+	return append(dst, rest...), nil
+}
+
+func (g *Group) hasBetween() bool { return g.Kept != nil && len(g.Between.messages) > 0 }
+
+// appendBetween appends what goes behind Bind, with the rest of the group for the named portal.
+func (g *Group) appendBetween(dst, rest []byte) ([]byte, error) {
+	if len(rest) < len(execute) || string(rest[:len(execute)]) != execute {
+		return dst, errNoExecute
+	}
+	dst = append(dst, g.Between.messages...)
+	dst, err := (&pgproto3.Execute{Portal: portal}).Encode(dst)
+	if err == nil {
+		dst, err = (&pgproto3.Close{ObjectType: 'P', Name: portal}).Encode(dst)
+	}
+	return append(dst, rest[len(execute):]...), err
 }
 
 // cut returns the first message of b, which is whole, and what is behind it.
@@ -85,15 +114,17 @@ func (g *Group) appendParse(dst, parse []byte) []byte {
 // appendBind appends the Bind of an unnamed statement with g's name, and with the formats of
 // the result that are known.
 func (g *Group) appendBind(dst, bind []byte) ([]byte, error) {
-	portal := bytes.IndexByte(bind[headerLen:], 0)
-	name := headerLen + portal + 1 // behind the portal's name
-	if portal < 0 || name >= len(bind) || bind[name] != 0 {
+	if len(bind) < headerLen+2 || bind[headerLen] != 0 || bind[headerLen+1] != 0 {
 		return nil, errNoName
 	}
 	start := len(dst)
-	dst = append(dst, bind[:name]...)
+	dst = append(dst, bind[:headerLen]...)
+	if g.hasBetween() {
+		dst = append(dst, portal...)
+	}
+	dst = append(dst, 0)
 	dst = append(dst, g.Name...)
-	dst = append(dst, bind[name:]...)
+	dst = append(dst, bind[headerLen+1:]...)
 	if g.Kept != nil && len(g.Kept.formats) > 0 {
 		if binary.BigEndian.Uint16(bind[len(bind)-2:]) != 0 {
 			return nil, errFormats
