@@ -296,6 +296,12 @@ func TestStatementsAreKeptInTransactions(t *testing.T) {
 		if err := count(&after); err != nil || after != plans+1 {
 			t.Errorf("executed %d times under its name, error %v; want %d", after, err, plans+1)
 		}
+		if err := errors.Join(tx.Exec("set local enable_seqscan = off").Error, tx.Exec("update invoices set cents = ? where id = ?", 2, 1).Error); err != nil {
+			return err
+		}
+		if err := count(&plans); err != nil || plans != after {
+			t.Errorf("executed %d times under its name after SET LOCAL, error %v; want %d as before", plans, err, after)
+		}
 		if err := tx.Raw("select xmin::text::bigint from invoices where id = 1").Scan(&row).Error; err != nil {
 			return err
 		}

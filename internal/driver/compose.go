@@ -10,11 +10,10 @@ import (
 
 // compose says what travels with a message group: what the session need not keep any
 // more, BEGIN if tx is still to be opened, the target's settings, and the name of the statement
-// if it has one. Behind a pooler the session is somebody else's in the next moment, and
-// nothing gets a name.
+// if it has one.
 func (l *lease) compose(h hygiene, tx *opening, o outgoing) (wire.Group, error) {
 	n := l.link.names
-	n.begin(n.limit > 0 && !l.tainted && !l.link.pooled())
+	n.begin(l.names())
 	g := wire.Group{OIDs: o.oids}
 	if n.hot = n.use(l.scope, l.target, o); n.hot != nil {
 		g.Name, g.Kept = n.hot.name, n.hot.said
@@ -33,6 +32,12 @@ func (l *lease) looks(tx *opening) bool {
 	return l.target.Schema != "" && (tx != nil || hot == nil || !hot.kept() || l.target.only() != l.target.Schema)
 }
 
+// names reports whether anything may have a name: behind a pooler the session is somebody else's
+// in the next moment.
+func (l *lease) names() bool {
+	return l.link.names.limit > 0 && !l.tainted && !l.link.pooled()
+}
+
 // savepoint is where a transaction goes back to if a kept statement can't be bound any more.
 const savepoint = "tenantry"
 
@@ -40,7 +45,7 @@ const savepoint = "tenantry"
 // has one, and a savepoint around the Bind of a statement that the session keeps.
 func (l *lease) composeWithin(o outgoing) (g wire.Group, err error) {
 	n := l.link.names
-	n.begin(n.limit > 0 && !l.tainted && !l.link.pooled() && l.conn().PgConn().TxStatus() == 'T' && !hasLiteral(o.query))
+	n.begin(l.names() && !l.changed && l.conn().PgConn().TxStatus() == 'T' && !hasLiteral(o.query))
 	g.OIDs = o.oids
 	if n.hot = n.use(l.scope, l.target, o); n.hot == nil {
 		return g, nil

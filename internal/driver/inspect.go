@@ -24,10 +24,12 @@ func (c *conn) inspect(query string) (traits, error) {
 	return t, nil
 }
 
-// taint marks the session that a statement has left state in. Only after the
+// taint marks the session that a statement has left state in, if only for its transaction. Only after the
 // statement is it sure which session that is.
 func (c *conn) taint(t traits) {
-	if (t.taints || t.opaque) && c.lease != nil {
-		c.lease.tainted = true
+	if c.lease == nil {
+		return
 	}
+	c.lease.tainted = c.lease.tainted || t.taints || t.opaque
+	c.lease.changed = c.lease.changed || t.sets
 }

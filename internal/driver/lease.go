@@ -22,6 +22,7 @@ type lease struct {
 	target  *Target
 	fresh   bool // no statement has passed the guard against temporary tables
 	tainted bool // a statement has left state in the session: it must not go back
+	changed bool // a statement has changed settings: plans that were made without them are not what it wants
 	first   bool // nobody had the connection before
 }
 

@@ -10,6 +10,7 @@ type traits struct {
 	commands int  // how many statements it holds
 	control  bool // it begins or ends a transaction
 	taints   bool // it leaves state in the session, such as SET or PREPARE
+	sets     bool // it is SET LOCAL
 	code     bool // it runs CALL or DO, whose code may end transactions
 	opaque   bool // it runs DO, whose code is text and may do any of this
 	streams  bool // it is a COPY whose data travel on the connection
@@ -29,6 +30,7 @@ func traitsOf(query string) traits {
 		t.commands++
 		t.control = t.control || c.control()
 		t.taints = t.taints || c.taints(query)
+		t.sets = t.sets || c.is(0, "set") && c.is(1, "local")
 		t.code = t.code || c.is(0, "call", "do")
 		t.opaque = t.opaque || c.is(0, "do")
 		t.streams = t.streams || c.is(0, "copy") && streams(query)

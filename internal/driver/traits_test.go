@@ -33,7 +33,7 @@ func TestTraits(t *testing.T) {
 		{"savepoint x; release x", traits{commands: 2}},
 		{"set x = 1", traits{commands: 1, taints: true}},
 		{"set session x = 1", traits{commands: 1, taints: true}},
-		{"set local x = 1", traits{commands: 1}},
+		{"set local x = 1", traits{commands: 1, sets: true}},
 		{"set transaction read only", traits{commands: 1}},
 		{"set constraints all deferred", traits{commands: 1}},
 		{"reset x", traits{commands: 1, taints: true}},
@@ -63,7 +63,7 @@ func TestTraits(t *testing.T) {
 		{"select E'a'\n'\\''; commit; --'", traits{commands: 2, control: true}},
 		{"select E'a' -- x\n '\\'; commit'", traits{commands: 1, repeats: true}},
 		{"select E'a' '\\'; commit", traits{commands: 2, control: true}}, // on one line it is another string
-		{"set local.who = 'a'", traits{commands: 1, taints: true}},
+		{"set local.who = 'a'", traits{commands: 1, taints: true, sets: true}},
 		{"set transaction.who = 'a'", traits{commands: 1, taints: true}},
 		{"create function f() returns int language sql as 'select 1; commit'", traits{commands: 1}},
 		{"copy t from stdin", traits{commands: 1, streams: true}},
