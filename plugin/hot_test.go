@@ -3,6 +3,7 @@ package plugin_test
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"reflect"
@@ -370,6 +371,126 @@ func TestAnErrorOfAKeptStatementEndsItsTransaction(t *testing.T) {
 	}
 }
 
+// TestNamesOfApplicationsAreTheirs: those of savepoints, and of cursors in functions.
+func TestNamesOfApplicationsAreTheirs(t *testing.T) {
+	t.Parallel()
+	db, _, dsn := twoTenants(t, nil, plugin.WithMaxConns(1))
+	mustExec(t, admin(t, dsn), "create domain tenant_a.positive as int check (value > 0)", "create table tenant_a.p (v tenant_a.positive)",
+		"create function public.f(i int) returns int language plpgsql as $$ declare tenantry cursor for select 1; n int; begin open tenantry; fetch tenantry into n; close tenantry; return n + i; end $$")
+	a := db.WithContext(as(t, "a"))
+	for range 5 {
+		if err := errors.Join(a.Exec("insert into p values (?)", 1).Error, a.Raw("select public.f(?)", 1).Scan(new(int)).Error); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := a.Transaction(func(tx *gorm.DB) error {
+		if err := errors.Join(tx.Raw("select public.f(?)", 1).Scan(new(int)).Error, tx.SavePoint("tenantry").Error, tx.Exec("update invoices set cents = 7").Error); err != nil {
+			return err
+		}
+		mustSay(t, tx.Exec("insert into p values (?)", -1).Error, "23514")
+		return tx.RollbackTo("tenantry").Error
+	})
+	var cents int64
+	if err := errors.Join(err, a.Raw("select cents from invoices where id = ?", 1).Scan(&cents).Error); err != nil || cents == 7 {
+		t.Errorf("%d cents, error %v; want what was there at the savepoint", cents, err)
+	}
+}
+
+// TestAKeptStatementRunsOnce, whatever its error looks like.
+func TestAKeptStatementRunsOnce(t *testing.T) {
+	t.Parallel()
+	db, _, dsn := twoTenants(t, nil, plugin.WithMaxConns(1))
+	mustExec(t, admin(t, dsn), "create sequence tenant_a.runs",
+		"create function public.run(n int) returns int language plpgsql as $$ begin perform nextval('runs'); if n = 0 then raise 'no' using errcode = '22003'; end if; return n; end $$")
+	a := db.WithContext(as(t, "a"))
+	for range 5 {
+		if err := a.Raw("select public.run(?)", 1).Scan(new(int)).Error; err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustSay(t, a.Raw("select public.run(?)", 0).Scan(new(int)).Error, "22003")
+	var runs int64
+	if err := a.Raw("select last_value from runs").Scan(&runs).Error; err != nil || runs != 6 {
+		t.Errorf("it ran %d times, error %v; want 6", runs, err)
+	}
+}
+
+// canceller is an argument that ends the statement's context when it is looked at, and so before
+// anything is sent.
+type canceller struct{ cancel func() }
+
+func (c canceller) Value() (driver.Value, error) {
+	c.cancel()
+	return int64(1), nil
+}
+
+// TestNothingStaysOfAStatementThatWasNotSent: what would have been prepared with it is not taken for
+// prepared, and the session keeps nothing twice.
+func TestNothingStaysOfAStatementThatWasNotSent(t *testing.T) {
+	t.Parallel()
+	db, _, _ := twoTenants(t, nil, plugin.WithMaxConns(1))
+	a := db.WithContext(as(t, "a"))
+	const text = "update invoices set cents = ? where id = ?"
+	for range 4 {
+		if err := a.Exec(text, 1, 1).Error; err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 5 {
+		ctx, cancel := context.WithCancel(as(t, "a"))
+		err := a.Transaction(func(tx *gorm.DB) error {
+			return errors.Join(tx.Exec("select 1").Error, tx.WithContext(ctx).Exec(text, canceller{cancel}, 1).Error)
+		})
+		if err == nil {
+			t.Fatal("no error")
+		}
+		err = a.Transaction(func(tx *gorm.DB) error {
+			for range 5 {
+				if err := tx.Exec("update invoices set cents = ? where id > ?", 1, 1).Error; err != nil {
+					return err
+				}
+			}
+			return tx.Exec(text, 1, 1).Error
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := map[string]int{}
+	for _, text := range kept(t, a) {
+		if seen[text]++; seen[text] > 1 && !strings.Contains(text, "pg_class") { // what both tenants' set-up has sent
+			t.Errorf("the session keeps %q %d times", text, seen[text])
+		}
+	}
+}
+
+// TestAWideResultWeighsMore than its text says.
+func TestAWideResultWeighsMore(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.Database(t)
+	var columns []string
+	for i := range 200 {
+		columns = append(columns, fmt.Sprintf("c%d int", i))
+	}
+	mustExec(t, admin(t, dsn), "create schema tenant_a", "create table tenant_a.wide ("+strings.Join(columns, ", ")+")")
+	db, _ := open(t, dsn, nil, plugin.BySchema(), plugin.WithMaxConns(1), plugin.WithHotStatements(30))
+	a := db.WithContext(as(t, "a"))
+	for i := range 100 {
+		if err := a.Raw(fmt.Sprintf("select * from wide where c%d = ?", i%10), 1).Scan(&[]map[string]any{}).Error; err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := 0
+	for _, text := range kept(t, a) {
+		if strings.Contains(text, "wide") {
+			n++
+		}
+	}
+	if n == 0 || n > 2 {
+		t.Errorf("of 30 statements of usual weight %d with 200 columns are kept, want 1 or 2", n)
+	}
+}
+
 // TestAConstantMeansWhatItMeansInItsTransaction, where a function may have changed a setting.
 func TestAConstantMeansWhatItMeansInItsTransaction(t *testing.T) {
 	t.Parallel()
@@ -628,8 +749,7 @@ func TestAKeptStatementReadsWhatANewOneReads(t *testing.T) {
 	}
 }
 
-// TestAKeptStatementWhoseSchemaMayNotBeUsedSaysSo, as it does not look for the schema
-// while the server has its plan.
+// TestAKeptStatementWhoseSchemaMayNotBeUsedSaysSo, also where it names no table of the tenant's.
 func TestAKeptStatementWhoseSchemaMayNotBeUsedSaysSo(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct{ sql, want string }{
@@ -648,15 +768,15 @@ func TestAKeptStatementWhoseSchemaMayNotBeUsedSaysSo(t *testing.T) {
 				return plugin.Placement{Pool: base, Schema: "tenant_a", Settings: []plugin.Setting{{Name: "role", Value: role}, {Name: "search_path", Value: "tenant_a, pg_temp"}}}, nil
 			}), plugin.WithMaxConns(1))
 			a := db.WithContext(as(t, "a"))
-			for range 10 {
-				readTitle(t, a)
+			texts := []string{"select title from invoices where id = ?", "select amname from pg_catalog.pg_am where oid > ?"}
+			for i := range 10 * len(texts) {
+				if err := a.Raw(texts[i%len(texts)], 1).Scan(new(string)).Error; err != nil {
+					t.Fatal(err)
+				}
 			}
 			mustExec(t, pool, tt.sql+role)
-			for range 3 {
-				err := a.Raw("select title from invoices where id = ?", 1).Scan(new(string)).Error
-				if err == nil || !strings.Contains(err.Error(), tt.want) {
-					t.Errorf("error %v, want %q", err, tt.want)
-				}
+			for i := range 3 * len(texts) {
+				mustSay(t, a.Raw(texts[i%len(texts)], 1).Scan(new(string)).Error, tt.want)
 			}
 		})
 	}

@@ -76,10 +76,12 @@ func WithSQLComment() Option {
 
 // WithHotStatements sets how many statements each connection of the base pool keeps
 // planned at the server. A statement is kept for one tenant, once that tenant has sent
-// it several times lately, outside a transaction or first in one, with no times and no
-// floating-point numbers among its arguments, and with one schema in its search_path; of more statements
-// than n those stay that are sent most. The default is 1000, which takes some 16 kB of
-// the server's memory each; a text counts once more for each 100 bytes. 0 keeps none, and leaves
+// it several times lately, with one schema in its search_path, and if its times and
+// floating-point numbers are for timestamptz and numeric columns, as GORM makes them; in a
+// transaction that has begun only without string constants in its text, and without a SET
+// LOCAL before it. Of more statements than n those stay that are sent most. The default is
+// 1000, which takes some 16 kB of the server's memory each; a statement counts once more for
+// each 100 bytes of its text, and for each 16 columns of its result. 0 keeps none, and leaves
 // nothing at all in the session. Behind a transaction pooler it is 0 in any case.
 func WithHotStatements(n int) Option {
 	return func(c *config) error {

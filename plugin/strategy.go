@@ -35,9 +35,8 @@ type Placement struct {
 
 	// Schema is a schema that must exist: if it does not, the statement is
 	// refused with PostgreSQL's 3F000. Without this check PostgreSQL passes over
-	// a missing schema in search_path and goes on to the next. Of a statement that
-	// the session keeps by name the tables are looked for in its place, where
-	// search_path leads to no other schema. Empty means that there is nothing to check.
+	// a missing schema in search_path and goes on to the next. Empty means that
+	// there is nothing to check.
 	Schema string
 
 	// Managed says that whoever makes tenants makes the schema, too: then the

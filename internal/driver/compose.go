@@ -23,23 +23,11 @@ func (l *lease) compose(h hygiene, tx *opening, o outgoing) (wire.Group, error) 
 	return g, err
 }
 
-// looks reports whether the server looks for the schema. It need not for a statement that it
-// keeps: where the schema is gone, or may not be used any more, it plans the statement anew, and
-// does not find the tables, as the path leads to no other ones. Those that follow in
-// a transaction may not be kept.
-func (l *lease) looks(tx *opening) bool {
-	hot := l.link.names.hot
-	return l.target.Schema != "" && (tx != nil || hot == nil || !hot.kept() || l.target.only() != l.target.Schema)
-}
-
 // names reports whether anything may have a name: behind a pooler the session is somebody else's
 // in the next moment.
 func (l *lease) names() bool {
 	return l.link.names.limit > 0 && !l.tainted && !l.link.pooled()
 }
-
-// savepoint is where a transaction goes back to if a kept statement can't be bound any more.
-const savepoint = "tenantry"
 
 // composeWithin says what travels with a statement in a transaction that has begun: its name, if it
 // has one, and a savepoint around the Bind of a statement that the session keeps.
@@ -52,9 +40,9 @@ func (l *lease) composeWithin(o outgoing) (g wire.Group, err error) {
 	}
 	g.Name, g.Kept = n.hot.name, n.hot.said
 	if n.hot.kept() { // without a name for the savepoint: it must be there if the session has lost its names
-		err = errors.Join(n.lead.Add("savepoint "+savepoint), n.shapeFor("release savepoint "+savepoint).run(&n.between))
+		err = errors.Join(n.lead.Add("savepoint "+n.own()), n.shapeFor("release savepoint "+n.own()).run(&n.between))
 	}
-	g.Prefixes, g.Between = n.prefixes(), n.between
+	g.Prefixes, g.Between, g.Portal = n.prefixes(), n.between, n.own()
 	return g, err
 }
 
@@ -82,12 +70,11 @@ func (l *lease) lead(h hygiene, tx *opening) error {
 			return err
 		}
 	}
-	schema := l.looks(tx)
-	sh := n.shapeOf(l.target, h, schema)
+	sh := n.shapeOf(l.target, h)
 	if sh == nil {
 		return nil
 	}
-	n.args = l.target.arguments(n.args[:0], schema)
+	n.args = l.target.arguments(n.args[:0])
 	return sh.run(&n.lead, n.args...)
 }
 
@@ -104,14 +91,14 @@ const (
 )
 
 // outlived reports whether err may be because of a name that the session keeps, or
-// does not keep any more. The name is given up.
+// does not keep any more. The name is given up. All that is a name's fault fails in Bind.
 func (l *lease) outlived(err error) bool {
 	code, n := codeOf(err), l.link.names
 	switch {
 	case code == codeNoStatement && strings.Contains(err.Error(), n.prefix):
 		n.forget()
 		return true
-	case n.hot == nil || !n.hot.kept() || l.link.filter.PrefixFailed() || !mayBeOutdated(err):
+	case n.hot == nil || !l.link.filter.Unbound() || l.link.filter.PrefixFailed() || !mayBeOutdated(err):
 		return false
 	}
 	n.end(n.hot)

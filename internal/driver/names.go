@@ -35,7 +35,7 @@ const (
 // wrong ones, but plan it anew.
 type hotKey struct {
 	scope    Scope
-	settings string // their values: a plan may hold what a text meant under them
+	settings string // names and values: a plan may hold what a text meant under them
 	query    string
 	oids     string // the types of the parameters that were given with it
 }
@@ -100,13 +100,16 @@ func newNames(limit int) *names {
 // insert of 80 bytes, 57 kB for three joins of 230.
 const usualWeight = 100
 
+// usualColumns is how many columns of the result weigh as one statement more: some 1 kB each.
+const usualColumns = 16
+
 // use returns the statement under whose name o is to be sent, which may be new to the
 // server, or nil if o is to be sent without a name.
 func (n *names) use(s Scope, t *Target, o outgoing) *hotStatement {
 	if !n.named || !o.repeats || len(o.query) > longestHot || !t.leadsToOneSchema() {
 		return nil
 	}
-	key := hotKey{scope: s, settings: t.values(), query: o.query, oids: oidsKey(o.oids)}
+	key := hotKey{scope: s, settings: t.key(), query: o.query, oids: oidsKey(o.oids)}
 	hash := maphash.Comparable(n.seen.hashSeed(), key)
 	uses := n.seen.add(hash)
 	if h := n.known[key]; h != nil {
@@ -148,6 +151,9 @@ func (n *names) room(weight, uses int) bool {
 	return true
 }
 
+// own returns a name for what is of one group only. Applications can't have it by chance.
+func (n *names) own() string { return n.prefix + "0" }
+
 func (n *names) name() string {
 	n.last++
 	return n.prefix + strconv.Itoa(n.last)
@@ -156,9 +162,13 @@ func (n *names) name() string {
 // keep is called when the server has accepted h under its name.
 func (n *names) keep(h *hotStatement, said *wire.Description) {
 	h.since, h.said = time.Now(), said
+	h.weight += said.Columns() / usualColumns
 	h.position = n.order.PushFront(h)
 	n.known[h.key] = h
 	n.weight += h.weight
+	for n.weight > n.limit { // it has more columns than it looked
+		n.end(n.order.Back().Value.(*hotStatement)) //nolint:forcetypeassert // the list holds nothing else
+	}
 }
 
 // end gives up a statement. The server is told with the next group.
@@ -182,6 +192,9 @@ func (n *names) begin(named bool) {
 	n.lead.Reset()
 	n.between.Reset()
 	n.hot = nil
+	for _, sh := range n.shapes { // the last group may never have been sent
+		sh.used = false
+	}
 }
 
 // prefixes returns what goes in front of the group.
@@ -206,11 +219,18 @@ func (n *names) settle(f *wire.Filter, passed, worked bool) {
 	n.close(n.hot.name)
 }
 
-// forget gives up all names: the session has lost them, or may have.
+// forget gives up all names: the session has lost them, or may have. What it has not lost ends with
+// the next group.
 func (n *names) forget() {
-	n.shapes, n.known, n.weight = nil, map[hotKey]*hotStatement{}, 0
-	n.order.Init()
-	n.ended = wire.Prefix{}
+	for _, h := range n.known {
+		n.end(h)
+	}
+	for _, sh := range n.shapes {
+		if sh.name != "" {
+			n.close(sh.name)
+		}
+	}
+	n.shapes = nil
 }
 
 // inBinary reports whether values of a type are asked for in binary format once the session

@@ -4,8 +4,6 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
-	"reflect"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -37,8 +35,7 @@ func (c *conn) parameters(ctx context.Context, query string, args []any) (parame
 		if !ok {
 			typed = append(typed, i)
 		}
-		p.needs(i, len(args), whole(arg))
-		p.named[1+i].Value = v
+		p.named[1+i].Value = p.whole(i, len(args), v)
 	}
 	if len(typed) == 0 {
 		return p, nil
@@ -46,36 +43,24 @@ func (c *conn) parameters(ctx context.Context, query string, args []any) (parame
 	return c.typed(ctx, p, typed)
 }
 
-// needs notes the type that argument i of n must have under a name, if not 0.
-func (p *parameters) needs(i, n int, oid uint32) {
-	if oid == 0 {
-		return
+// whole returns argument i of n as pgx gets it, and notes the type that takes all that it says, if the
+// server may take it for less without an error: a time as a date, a number as a smaller one.
+// Under a name it would go on to do so after a migration has given the column the larger type.
+func (p *parameters) whole(i, n int, v any) any {
+	var oid uint32
+	switch text := v.(type) {
+	case instant:
+		v, oid = string(text), pgtype.TimestamptzOID
+	case float64:
+		oid = pgtype.NumericOID
+	default:
+		return v
 	}
 	if p.vague == nil {
 		p.vague = make([]uint32, n)
 	}
 	p.vague[i] = oid
-}
-
-// whole returns the type that takes the text of v as all that it says, if the server may take
-// it for less without an error: a time as a date, a number as a smaller one. Under a name
-// it would go on to do so after a migration has given the column the larger type. 0 if v
-// is not such a value.
-func whole(v any) uint32 {
-	if valuer, ok := v.(driver.Valuer); ok && !isNil(v) {
-		v, _ = valuer.Value()
-	}
-	switch r := reflect.Indirect(reflect.ValueOf(v)); {
-	case !r.IsValid():
-		return 0
-	case r.CanFloat():
-		return pgtype.NumericOID
-	default:
-		if _, ok := r.Interface().(time.Time); ok {
-			return pgtype.TimestamptzOID
-		}
-		return 0
-	}
+	return v
 }
 
 // typed encodes the arguments at the given positions for the types that the

@@ -38,7 +38,7 @@ func plainValue(v any) (any, bool) {
 	case nil, string, int64, float64:
 		return v, true
 	case time.Time:
-		return formatTime(v), true
+		return instant(formatTime(v)), true
 	}
 	r := reflect.ValueOf(v)
 	if r.Kind() == reflect.Pointer {
@@ -77,6 +77,9 @@ func plainKind(v any, r reflect.Value) (any, bool) {
 	}
 	return v, false
 }
+
+// instant is a time as text.
+type instant string
 
 // formatTime writes t with its own offset. timestamptz takes the instant;
 // timestamp, date and time ignore the offset and take the wall clock, as pgx

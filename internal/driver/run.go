@@ -181,14 +181,14 @@ func (l *lease) sendWithin(ctx context.Context, o outgoing, send sender) error {
 		return l.sendTyped(o.oids, send)
 	}
 	err = l.sendArmed(g, send)
-	unbound := g.Kept != nil && f.Unbound()
 	if f.Sent() {
-		l.link.names.settle(f, f.Passed() && !unbound && (err == nil || codeOf(err) != ""), err == nil)
+		l.link.names.settle(f, f.Passed() && !f.Unbound() && (err == nil || codeOf(err) != ""), err == nil)
 	}
-	if !l.outlived(err) || !unbound {
+	if !l.outlived(err) || !f.Unbound() || l.conn().IsClosed() {
 		return err
 	}
-	l.detached(ctx, "rollback to savepoint "+savepoint+"; release savepoint "+savepoint)
+	own := l.link.names.own()
+	l.detached(ctx, "rollback to savepoint "+own+"; release savepoint "+own)
 	return l.sendTyped(o.oids, send)
 }
 

@@ -16,6 +16,7 @@ type shape struct {
 	sql  string
 	name string // under which the session keeps it, or empty
 	kept bool   // the session has it
+	used bool   // it is in the group that is sent
 
 	// If it applies settings, what it is made of.
 	applying bool
@@ -25,23 +26,17 @@ type shape struct {
 }
 
 // applies reports whether sh is what applies the settings of t.
-func (sh *shape) applies(t *Target, h hygiene, schema bool) bool {
-	return sh.applying && sh.hygiene == h && sh.schema == schema &&
+func (sh *shape) applies(t *Target, h hygiene) bool {
+	return sh.applying && sh.hygiene == h && sh.schema == (t.Schema != "") &&
 		slices.EqualFunc(sh.settings, t.Settings, func(name string, s Setting) bool { return name == s.Name })
 }
 
-// shapeOf returns what applies the settings of t, and looks for its schema or does not; nil
-// if there is nothing to do.
-func (n *names) shapeOf(t *Target, h hygiene, schema bool) *shape {
+// shapeOf returns what applies the settings of t, or nil if there is nothing to apply.
+func (n *names) shapeOf(t *Target, h hygiene) *shape {
 	for _, sh := range n.shapes {
-		if sh.applies(t, h, schema) {
+		if sh.applies(t, h) {
 			return sh
 		}
-	}
-	if !schema {
-		bare := *t
-		bare.Schema = ""
-		t = &bare
 	}
 	params := 0
 	sql := t.query(Preamble{}, local, h, func(string) string {
@@ -51,7 +46,7 @@ func (n *names) shapeOf(t *Target, h hygiene, schema bool) *shape {
 	if sql == "" {
 		return nil
 	}
-	sh := &shape{sql: sql, applying: true, schema: schema, hygiene: h}
+	sh := &shape{sql: sql, applying: true, schema: t.Schema != "", hygiene: h}
 	for _, s := range t.Settings {
 		sh.settings = append(sh.settings, s.Name)
 	}
@@ -80,6 +75,7 @@ func (n *names) add(sh *shape) *shape {
 
 // run adds a statement to what is sent, by its name if it has one.
 func (sh *shape) run(to *wire.Prefix, params ...string) error {
+	sh.used = true
 	if !sh.kept {
 		if err := to.Prepare(sh.name, sh.sql); err != nil {
 			return err
@@ -89,10 +85,10 @@ func (sh *shape) run(to *wire.Prefix, params ...string) error {
 }
 
 // settleShapes is called when a group was sent, with whether nothing in front of its
-// statement was refused. Otherwise nobody knows which of the new names there are.
+// statement was refused. Otherwise nobody knows which of its new names there are.
 func (n *names) settleShapes(passed bool) {
 	n.shapes = slices.DeleteFunc(n.shapes, func(sh *shape) bool {
-		if sh.name == "" || sh.kept {
+		if sh.name == "" || sh.kept || !sh.used {
 			return false
 		}
 		if passed {

@@ -192,16 +192,22 @@ func (t *Target) query(p Preamble, d duration, h hygiene, value func(string) str
 
 // ordered returns the settings in the order in which they are set.
 func (t *Target) ordered() []Setting {
-	last := len(t.Settings) - 1
-	for i := last; i >= 0; i-- {
+	i := t.pathAt()
+	if i < 0 || i == len(t.Settings)-1 {
+		return t.Settings
+	}
+	return slices.Concat(t.Settings[:i], t.Settings[i+1:], t.Settings[i:i+1])
+}
+
+// pathAt returns where search_path stands among the settings, the last one if there are more, or
+// -1.
+func (t *Target) pathAt() int {
+	for i := len(t.Settings) - 1; i >= 0; i-- {
 		if t.Settings[i].Name == searchPath {
-			if i == last {
-				return t.Settings
-			}
-			return slices.Concat(t.Settings[:i], t.Settings[i+1:], t.Settings[i:i+1])
+			return i
 		}
 	}
-	return t.Settings
+	return -1
 }
 
 // refusals returns why a statement would not be sent, in the order in which it is looked at.
@@ -218,13 +224,12 @@ func (t *Target) refusals(p Preamble, h hygiene, value func(string) string) (all
 	return all
 }
 
-// arguments appends the parameters of the query, in its order, which looks for the schema
-// or does not.
-func (t *Target) arguments(to []string, schema bool) []string {
+// arguments appends the parameters of the query, in its order.
+func (t *Target) arguments(to []string) []string {
 	for _, s := range t.ordered() {
 		to = append(to, s.Value)
 	}
-	if schema {
+	if t.Schema != "" {
 		to = append(to, t.Schema)
 	}
 	return to
@@ -234,45 +239,19 @@ func (t *Target) arguments(to []string, schema bool) []string {
 // than one schema in the path a table that appears in the first one hides that of the
 // second from new plans, but not from those that the server has kept.
 func (t *Target) leadsToOneSchema() bool {
-	path, ok := t.path()
-	return !ok || strings.Count(path, ",") == 1 && strings.HasSuffix(path, onlyTemp)
+	i := t.pathAt()
+	return i < 0 || strings.Count(t.Settings[i].Value, ",") == 1 && strings.HasSuffix(t.Settings[i].Value, ", pg_temp")
 }
 
-// only returns the schema that search_path leads to, or "" if there is none or there may be
-// more.
-func (t *Target) only() string {
-	path, _ := t.path()
-	name, ok := strings.CutSuffix(path, onlyTemp)
-	if inner, quoted := strings.CutPrefix(name, `"`); quoted {
-		name, quoted = strings.CutSuffix(inner, `"`)
-		ok = ok && quoted
-	}
-	if !ok || strings.ContainsAny(name, `",`) {
-		return ""
-	}
-	return name
-}
-
-// onlyTemp ends a search_path of one schema. Not named, temporary tables would come first.
-const onlyTemp = ", pg_temp"
-
-// path returns the value of search_path, and whether it is set.
-func (t *Target) path() (string, bool) {
-	for _, s := range t.Settings {
-		if s.Name == searchPath {
-			return s.Value, true
-		}
-	}
-	return "", false
-}
-
-// values returns the values of the settings, to tell two targets of one scope apart.
-func (t *Target) values() string {
-	if len(t.Settings) == 1 {
+// key tells targets of one scope apart by their settings.
+func (t *Target) key() string {
+	if len(t.Settings) == 1 && t.Settings[0].Name == searchPath {
 		return t.Settings[0].Value
 	}
 	var b strings.Builder
 	for _, s := range t.Settings {
+		b.WriteString(s.Name)
+		b.WriteByte(0)
 		b.WriteString(s.Value)
 		b.WriteByte(0)
 	}

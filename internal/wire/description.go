@@ -59,3 +59,11 @@ func (d *Description) choose(inBinary func(oid uint32) bool) bool {
 	}
 	return true
 }
+
+// Columns returns how many columns the result has.
+func (d *Description) Columns() int {
+	if len(d.columns) < headerLen+2 || d.columns[0] != rowDescription {
+		return 0
+	}
+	return int(binary.BigEndian.Uint16(d.columns[headerLen:]))
+}

@@ -44,13 +44,22 @@ type Filter struct {
 	asked   bool            // a description is still to come
 	columns []byte          // to be read before the next message
 	later   []byte          // kinds of the replies to what is between Bind and execution, which are dropped, too
-	unbound bool            // they are not through
+	kept    progress        // of a kept statement
 	raw     []byte          // what was read from r and not looked at yet
 	header  [headerLen]byte // a header that arrived in parts
 	have    int             // how many bytes of header have arrived
 	pending []byte          // header bytes that the caller's buffer had no room for
 	err     error           // a violation of the protocol; final
 }
+
+// progress is how far the server has come with a kept statement.
+type progress int
+
+const (
+	executing progress = iota // or there is none
+	binding
+	between // what goes between its Bind and its execution
+)
 
 var _ io.ReadWriter = (*Filter)(nil)
 
@@ -86,9 +95,9 @@ func (f *Filter) Disarm() (sent bool) {
 // error. It then skipped the statement behind it.
 func (f *Filter) PrefixFailed() bool { return f.failed }
 
-// Unbound reports whether the last armed group had something between Bind and execution, and
-// the server has not come so far.
-func (f *Filter) Unbound() bool { return f.unbound }
+// Unbound reports whether the statement of the last armed group is a kept one that the server has
+// not come to execute.
+func (f *Filter) Unbound() bool { return f.kept != executing }
 
 // Sent reports whether the last armed group was written.
 func (f *Filter) Sent() bool { return f.sent }
@@ -116,7 +125,7 @@ func (f *Filter) Write(b []byte) (int, error) {
 		return 0, err
 	}
 	f.sent = true
-	f.expect, f.later, f.columns, f.asked, f.unbound = f.replies, nil, nil, false, false
+	f.expect, f.later, f.columns, f.asked, f.kept = f.replies, nil, nil, false, executing
 	if f.group.Name != "" {
 		f.expectColumns()
 	}
@@ -144,8 +153,9 @@ func (f *Filter) expectColumns() {
 	f.said = f.said[:0]
 	if f.group.Kept != nil {
 		f.columns = f.group.Kept.columns
+		f.kept = binding
 		if f.group.hasBetween() {
-			f.later, f.unbound = f.group.Between.replies, true
+			f.later = f.group.Between.replies
 		}
 		return
 	}
@@ -336,9 +346,11 @@ func (f *Filter) pass(header []byte) {
 	switch {
 	case f.asked:
 		f.hear(header)
-	case len(f.later) == 0:
-	case header[0] == bindComplete:
+	case header[0] == bindComplete && f.kept == binding:
 		f.expect, f.later = f.later, nil
+		if f.kept = between; len(f.expect) == 0 {
+			f.kept = executing
+		}
 	case header[0] == 'E':
 		f.later = nil
 	}
@@ -367,8 +379,8 @@ func (f *Filter) reply(kind byte) error {
 	switch {
 	case kind == f.expect[0]:
 		f.expect = f.expect[1:]
-		if len(f.expect) == 0 && len(f.later) == 0 {
-			f.unbound = false
+		if len(f.expect) == 0 && f.kept == between {
+			f.kept = executing
 		}
 	case kind == 'D' && f.expect[0] == commandComplete:
 	default:

@@ -397,13 +397,13 @@ func TestFilterPutsSomethingBetweenBindAndExecution(t *testing.T) {
 		for size := 1; size < len(in)+2; size++ {
 			var sent bytes.Buffer
 			f := wire.NewFilter(bytes.NewReader(in), &sent)
-			f.Arm(wire.Group{Prefixes: []wire.Prefix{before}, Name: "s1", Kept: &wire.Description{}, Between: between})
+			f.Arm(wire.Group{Prefixes: []wire.Prefix{before}, Name: "s1", Kept: &wire.Description{}, Between: between, Portal: "p"})
 			if _, err := f.Write(group(t, "select 1")); err != nil {
 				t.Fatal(err)
 			}
 			if out := encode(t, &pgproto3.Parse{Query: "savepoint s"}, &pgproto3.Bind{}, &pgproto3.Execute{},
-				&pgproto3.Bind{DestinationPortal: "tenantry", PreparedStatement: "s1"}, &pgproto3.Bind{PreparedStatement: "r"}, &pgproto3.Execute{},
-				&pgproto3.Execute{Portal: "tenantry"}, &pgproto3.Close{ObjectType: 'P', Name: "tenantry"}, &pgproto3.Sync{}); !bytes.Equal(sent.Bytes(), out) {
+				&pgproto3.Bind{DestinationPortal: "p", PreparedStatement: "s1"}, &pgproto3.Bind{PreparedStatement: "r"}, &pgproto3.Execute{},
+				&pgproto3.Execute{Portal: "p"}, &pgproto3.Close{ObjectType: 'P', Name: "p"}, &pgproto3.Sync{}); !bytes.Equal(sent.Bytes(), out) {
 				t.Fatalf("sent %q, want %q", sent.Bytes(), out)
 			}
 			if got, err := readAll(f, size); err != nil || !bytes.Equal(got, want) {

@@ -28,13 +28,11 @@ type Group struct {
 	Kept *Description
 
 	// Between goes behind the Bind of a kept statement and before its execution; empty if there is
-	// nothing. Whatever a change of the tables makes fail fails in Bind, and so before that.
+	// nothing. Whatever a change of the tables makes fail fails in Bind, and so before that. It takes
+	// the unnamed portal: the statement's then has the name Portal.
 	Between Prefix
+	Portal  string
 }
-
-// portal is the name of the portal of a statement with something between its Bind and its
-// execution, as that takes the unnamed one.
-const portal = "tenantry"
 
 var (
 	errNoTypes   = errors.New("wire: the parameter types have no Parse to go into")
@@ -84,9 +82,9 @@ func (g *Group) appendBetween(dst, rest []byte) ([]byte, error) {
 		return dst, errNoExecute
 	}
 	dst = append(dst, g.Between.messages...)
-	dst, err := (&pgproto3.Execute{Portal: portal}).Encode(dst)
+	dst, err := (&pgproto3.Execute{Portal: g.Portal}).Encode(dst)
 	if err == nil {
-		dst, err = (&pgproto3.Close{ObjectType: 'P', Name: portal}).Encode(dst)
+		dst, err = (&pgproto3.Close{ObjectType: 'P', Name: g.Portal}).Encode(dst)
 	}
 	return append(dst, rest[len(execute):]...), err
 }
@@ -120,7 +118,7 @@ func (g *Group) appendBind(dst, bind []byte) ([]byte, error) {
 	start := len(dst)
 	dst = append(dst, bind[:headerLen]...)
 	if g.hasBetween() {
-		dst = append(dst, portal...)
+		dst = append(dst, g.Portal...)
 	}
 	dst = append(dst, 0)
 	dst = append(dst, g.Name...)
