@@ -491,6 +491,36 @@ func TestAWideResultWeighsMore(t *testing.T) {
 	}
 }
 
+// TestAPathThatAFunctionChangesEndsWithItsTransaction, also for what the session has kept there and
+// planned for another tenant's tables.
+func TestAPathThatAFunctionChangesEndsWithItsTransaction(t *testing.T) {
+	t.Parallel()
+	db, _, dsn := twoTenants(t, nil, plugin.WithMaxConns(1))
+	mustExec(t, admin(t, dsn), "create function public.turn() returns text language sql as $$ select set_config('search_path', 'tenant_b, pg_temp', true) $$")
+	a, b := db.WithContext(as(t, "a")), db.WithContext(as(t, "b"))
+	for round := range 4 {
+		err := a.Transaction(func(tx *gorm.DB) error {
+			if err := tx.Raw("select public.turn()").Scan(new(string)).Error; err != nil {
+				return err
+			}
+			for range 8 {
+				if title := readTitle(t, tx); title != "b" {
+					t.Errorf("round %d: read %q where the path leads to b", round, title)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 8 {
+			if x, y := readTitle(t, a), readTitle(t, b); x != "a" || y != "b" {
+				t.Fatalf("round %d: read %q and %q", round, x, y)
+			}
+		}
+	}
+}
+
 // TestAConstantMeansWhatItMeansInItsTransaction, where a function may have changed a setting.
 func TestAConstantMeansWhatItMeansInItsTransaction(t *testing.T) {
 	t.Parallel()

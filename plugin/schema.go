@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tenantry/tenantry/scope"
@@ -129,11 +130,9 @@ func SearchPath(schemas ...string) ([]Setting, error) {
 // 20.11.1, search_path).
 func searchPath(schemas []string) []Setting {
 	var b strings.Builder
-	b.Grow(len(schemas)*maxIdentifier + len("pg_temp"))
 	for _, s := range schemas {
-		b.WriteByte('"')
-		b.WriteString(strings.ReplaceAll(s, `"`, `""`))
-		b.WriteString(`", `)
+		b.WriteString(pgx.Identifier{s}.Sanitize())
+		b.WriteString(", ")
 	}
 	b.WriteString("pg_temp")
 	return []Setting{{Name: "search_path", Value: b.String()}}

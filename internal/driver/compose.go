@@ -12,37 +12,41 @@ import (
 // more, BEGIN if tx is still to be opened, the target's settings, and the name of the statement
 // if it has one.
 func (l *lease) compose(h hygiene, tx *opening, o outgoing) (wire.Group, error) {
+	g := l.group(l.mayName(), o)
+	err := l.lead(h, tx)
+	g.Prefixes = l.link.names.prefixes()
+	return g, err
+}
+
+// mayName reports whether anything may have a name: behind a pooler the session is somebody else's
+// in the next moment.
+func (l *lease) mayName() bool {
+	return l.link.names.limit > 0 && !l.tainted && !l.link.pooled()
+}
+
+// group begins a message group, with the name of its statement if it has one.
+func (l *lease) group(named bool, o outgoing) wire.Group {
 	n := l.link.names
-	n.begin(l.names())
+	n.begin(named)
 	g := wire.Group{OIDs: o.oids}
 	if n.hot = n.use(l.scope, l.target, o); n.hot != nil {
 		g.Name, g.Kept = n.hot.name, n.hot.said
 	}
-	err := l.lead(h, tx)
-	g.Prefixes = n.prefixes()
-	return g, err
-}
-
-// names reports whether anything may have a name: behind a pooler the session is somebody else's
-// in the next moment.
-func (l *lease) names() bool {
-	return l.link.names.limit > 0 && !l.tainted && !l.link.pooled()
+	return g
 }
 
 // composeWithin says what travels with a statement in a transaction that has begun: its name, if it
 // has one, and a savepoint around the Bind of a statement that the session keeps.
 func (l *lease) composeWithin(o outgoing) (g wire.Group, err error) {
 	n := l.link.names
-	n.begin(l.names() && !l.changed && l.conn().PgConn().TxStatus() == 'T' && !hasLiteral(o.query))
-	g.OIDs = o.oids
-	if n.hot = n.use(l.scope, l.target, o); n.hot == nil {
+	g = l.group(l.mayName() && !l.changed && l.conn().PgConn().TxStatus() == 'T' && !hasLiteral(o.query), o)
+	if g.Name == "" {
 		return g, nil
 	}
-	g.Name, g.Kept = n.hot.name, n.hot.said
-	if n.hot.kept() { // without a name for the savepoint: it must be there if the session has lost its names
-		err = errors.Join(n.lead.Add("savepoint "+n.own()), n.shapeFor("release savepoint "+n.own()).run(&n.between))
+	if g.Kept != nil { // without a name for the savepoint: it must be there if the session has lost its names
+		err = errors.Join(n.lead.Add(n.savepoint), n.shapeFor(n.release).run(&n.between))
 	}
-	g.Prefixes, g.Between, g.Portal = n.prefixes(), n.between, n.own()
+	g.Prefixes, g.Between, g.Portal = n.prefixes(), n.between, n.own
 	return g, err
 }
 

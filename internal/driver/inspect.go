@@ -24,8 +24,8 @@ func (c *conn) inspect(query string) (traits, error) {
 	return t, nil
 }
 
-// taint marks the session that a statement has left state in, if only for its transaction. Only after the
-// statement is it sure which session that is.
+// taint marks the session that a statement has left state in, if only for its
+// transaction. Only after the statement is it sure which session that is.
 func (c *conn) taint(t traits) {
 	if c.lease == nil {
 		return

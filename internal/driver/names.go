@@ -73,6 +73,9 @@ type names struct {
 	prefix string // of all names, not to be guessed
 	last   int    // number of the newest name
 
+	own                string // the name of a group's savepoint and portal: applications can't have it by chance
+	savepoint, release string // SQL
+
 	shapes []*shape // of what goes in front of statements
 	known  map[hotKey]*hotStatement
 	order  list.List // of *hotStatement, the one used last in front
@@ -92,7 +95,12 @@ type names struct {
 func newNames(limit int) *names {
 	random := make([]byte, 8)
 	_, _ = rand.Read(random) // never fails
-	return &names{limit: limit, prefix: "tenantry_" + hex.EncodeToString(random) + "_", known: map[hotKey]*hotStatement{}}
+	prefix := "tenantry_" + hex.EncodeToString(random) + "_"
+	own := prefix + "0"
+	return &names{
+		limit: limit, prefix: prefix, known: map[hotKey]*hotStatement{},
+		own: own, savepoint: "savepoint " + own, release: "release savepoint " + own,
+	}
 }
 
 // usualWeight is the length of the text, in bytes, that weighs as one statement more. What
@@ -138,12 +146,8 @@ func (n *names) room(weight, uses int) bool {
 		return false
 	}
 	for n.weight+weight > n.limit {
-		oldest := n.order.Back()
-		if oldest == nil {
-			return false
-		}
-		victim := oldest.Value.(*hotStatement) //nolint:forcetypeassert // the list holds nothing else
-		if n.seen.count(victim.hash) >= uses {
+		victim := n.oldest()
+		if victim == nil || n.seen.count(victim.hash) >= uses {
 			return false
 		}
 		n.end(victim)
@@ -151,8 +155,14 @@ func (n *names) room(weight, uses int) bool {
 	return true
 }
 
-// own returns a name for what is of one group only. Applications can't have it by chance.
-func (n *names) own() string { return n.prefix + "0" }
+// oldest returns the statement that was not used for longest, or nil if none is kept.
+func (n *names) oldest() *hotStatement {
+	oldest := n.order.Back()
+	if oldest == nil {
+		return nil
+	}
+	return oldest.Value.(*hotStatement) //nolint:forcetypeassert // the list holds nothing else
+}
 
 func (n *names) name() string {
 	n.last++
@@ -167,7 +177,7 @@ func (n *names) keep(h *hotStatement, said *wire.Description) {
 	n.known[h.key] = h
 	n.weight += h.weight
 	for n.weight > n.limit { // it has more columns than it looked
-		n.end(n.order.Back().Value.(*hotStatement)) //nolint:forcetypeassert // the list holds nothing else
+		n.end(n.oldest())
 	}
 }
 

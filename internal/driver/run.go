@@ -156,15 +156,23 @@ func (l *lease) sendUnder(ctx context.Context, h hygiene, tx *opening, o outgoin
 		return err
 	}
 	l.showBegin(ctx, tx)
-	err = l.sendArmed(g, send)
-	passed := l.link.filter.Passed() && (err == nil || codeOf(err) != "")
+	passed, err := l.sendSettled(g, send)
 	if passed {
 		l.fresh = false
 	}
-	if l.link.filter.Sent() {
-		l.link.names.settle(l.link.filter, passed, err == nil)
-	}
 	return err
+}
+
+// sendSettled sends one message group and notes which of its names there are now. passed is that
+// nothing of what was added to it was refused.
+func (l *lease) sendSettled(g wire.Group, send sender) (passed bool, err error) {
+	err = l.sendArmed(g, send)
+	f := l.link.filter
+	passed = f.Passed() && (err == nil || codeOf(err) != "")
+	if f.Sent() {
+		l.link.names.settle(f, passed, err == nil)
+	}
+	return passed, err
 }
 
 // sendWithin sends one message group in a transaction that has begun, where the settings hold
@@ -176,19 +184,14 @@ func (l *lease) sendWithin(ctx context.Context, o outgoing, send sender) error {
 	if err != nil {
 		return err
 	}
-	f := l.link.filter
 	if g.Name == "" {
 		return l.sendTyped(o.oids, send)
 	}
-	err = l.sendArmed(g, send)
-	if f.Sent() {
-		l.link.names.settle(f, f.Passed() && !f.Unbound() && (err == nil || codeOf(err) != ""), err == nil)
-	}
-	if !l.outlived(err) || !f.Unbound() || l.conn().IsClosed() {
+	_, err = l.sendSettled(g, send)
+	if !l.outlived(err) || !l.link.filter.Unbound() || l.conn().IsClosed() {
 		return err
 	}
-	own := l.link.names.own()
-	l.detached(ctx, "rollback to savepoint "+own+"; release savepoint "+own)
+	l.detached(ctx, "rollback to "+l.link.names.savepoint+"; "+l.link.names.release)
 	return l.sendTyped(o.oids, send)
 }
 

@@ -103,8 +103,11 @@ func (f *Filter) Unbound() bool { return f.kept != executing }
 func (f *Filter) Sent() bool { return f.sent }
 
 // Passed reports whether the last armed group was sent and the server did not
-// refuse its prefix. It says something only once a reply has been read.
-func (f *Filter) Passed() bool { return f.sent && !f.failed }
+// refuse its prefix, nor stop before what is between its Bind and its execution. It says
+// something only once a reply has been read.
+func (f *Filter) Passed() bool {
+	return f.sent && !f.failed && (!f.Unbound() || !f.group.hasBetween())
+}
 
 // Write sends b, behind the prefixes if f is armed. It reports only the caller's
 // bytes: none if the error came before the prefixes were through.
