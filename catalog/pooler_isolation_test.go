@@ -61,7 +61,7 @@ func runPooledIsolation(t *testing.T, app string, kinds []catalog.Kind) {
 	isolation.Fill(t, places)
 	result := isolation.Run(t, isolation.Config{
 		DB: f.db, Places: places, Goroutines: isolationGoroutines, Statements: pooledStatements,
-		KillEvery: isolationKillEvery, Killers: []*pgxpool.Pool{f.admins[direct]}, AppName: app,
+		KillEvery: isolationKillEvery, Killers: []*pgxpool.Pool{f.admins[direct]}, AppName: app, Restarts: bouncer.Restarts,
 	})
 	t.Log(result)
 	for i, wrong := range append(result.Leaks, result.Errors...) {

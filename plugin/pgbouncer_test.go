@@ -30,20 +30,26 @@ const serverPool = 4
 // mode.
 func bounced(t *testing.T) (direct, through string) {
 	t.Helper()
-	direct = pgtest.Database(t)
-	b := pgbouncer.Start(t, pgbouncer.Config{Target: named(direct), PoolSize: serverPool})
+	direct, b := startPgBouncer(t)
 	return direct, b.DSN(named(direct))
+}
+
+func startPgBouncer(t *testing.T) (direct string, b *pgbouncer.Bouncer) {
+	t.Helper()
+	direct = pgtest.Database(t)
+	return direct, pgbouncer.Start(t, pgbouncer.Config{Target: named(direct), PoolSize: serverPool})
 }
 
 // TestIsolationThroughPgBouncer is TestIsolation, unchanged, through PgBouncer.
 func TestIsolationThroughPgBouncer(t *testing.T) {
-	direct, through := bounced(t)
+	direct, bouncer := startPgBouncer(t)
 	pool := admin(t, direct)
 	places := isolation.Setup(t, pool, isolationTenants)
-	db, p := open(t, through, nil, plugin.BySchema(), plugin.WithMaxConns(isolationConns), plugin.WithPoolConfig(shortLived))
+	db, p := open(t, bouncer.DSN(named(direct)), nil, plugin.BySchema(), plugin.WithMaxConns(isolationConns), plugin.WithPoolConfig(shortLived))
 	result := isolation.Run(t, isolation.Config{
 		DB: db, Places: places, Goroutines: isolationGoroutines,
 		Statements: isolation.Statements(t, isolationStatements), KillEvery: isolationKillEvery, Killers: []*pgxpool.Pool{pool}, AppName: isolationApp,
+		Restarts: bouncer.Restarts,
 	})
 	t.Log(result, p.Stats().Base.NewConnsCount(), "connections")
 	mustBeIsolated(t, result, isolation.Statements(t, isolationStatements))

@@ -14,8 +14,11 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// note sorts the error of an operation: only a killed backend and an ended
-// context may cause one.
+// refusedPause keeps workers from trying thousands of times while the pooler starts.
+const refusedPause = 10 * time.Millisecond
+
+// note sorts the error of an operation: only a killed backend, an ended context and a
+// pooler that is started again may cause one.
 func (r *run) note(w *worker, err error) {
 	switch {
 	case err == nil:
@@ -23,6 +26,9 @@ func (r *run) note(w *worker, err error) {
 		r.ended.Add(1)
 	case r.KillEvery > 0 && killed(err):
 		r.killed.Add(1)
+	case r.Restarts != nil && errors.Is(err, syscall.ECONNREFUSED):
+		r.refused.Add(1)
+		time.Sleep(refusedPause)
 	default:
 		r.unexplained("%s: %v", w.Tenant, err)
 	}

@@ -2,13 +2,16 @@ package isolation_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"gorm.io/driver/postgres"
@@ -145,6 +148,46 @@ func TestMeanwhileThatFailsEarlyIsReported(t *testing.T) {
 	if want := []string{"meanwhile: context canceled"}; len(r.Leaks) > 0 || !slices.Equal(r.Errors, want) {
 		t.Errorf("leaks %q, errors %q; want %q", r.Leaks, r.Errors, want)
 	}
+}
+
+// A connection that is refused is an error unless the pooler was started again.
+func TestOnlyARestartExcusesRefusals(t *testing.T) {
+	t.Parallel()
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := closed.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := gorm.Open(postgres.New(postgres.Config{Conn: lost(t, closed.Addr().String())}), &gorm.Config{Logger: logger.Discard, DisableAutomaticPing: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for restarts, want := range map[int]int{0: 1, 1: 0} {
+		places := []isolation.Place{database(t, "a")}
+		isolation.Fill(t, places)
+		r := isolation.Run(t, isolation.Config{DB: db, Places: places, Goroutines: 1, Statements: 20, Restarts: func() int { return restarts }})
+		if len(r.Errors) != want || len(r.Leaks) > 0 || r.Refused == 0 {
+			t.Errorf("after %d restarts: %s: errors %q, leaks %q", restarts, r, r.Errors, r.Leaks)
+		}
+	}
+}
+
+// lost returns a pool of a server that does not exist.
+func lost(t *testing.T, addr string) *sql.DB {
+	t.Helper()
+	config, err := pgx.ParseConfig("postgres://nobody@" + addr + "/nothing?sslmode=disable")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := stdlib.OpenDB(*config)
+	t.Cleanup(func() {
+		if err := pool.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return pool
 }
 
 func TestFillSetsATrapWhereNoTenantLives(t *testing.T) {

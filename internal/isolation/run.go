@@ -29,6 +29,10 @@ type Config struct {
 	Killers   []*pgxpool.Pool // a direct pool for each server
 	AppName   string          // application_name of the connections under test, of no others on these servers
 
+	// Restarts returns how often the pooler in between has ended by itself and was started
+	// again, which ends operations and refuses connections for a moment. Nil where there is none.
+	Restarts func() int
+
 	// Meanwhile runs next to the workers if it is not nil. Its context ends when
 	// they are through. Any error but that end of its context is one of the
 	// Result, also one that a killed backend explains.
@@ -39,16 +43,21 @@ type Config struct {
 type Result struct {
 	Statements int64    // sent
 	Leaks      []string // another tenant's or the shared rows that showed, at most maxNoted
-	Errors     []string // that neither a killed backend nor an ended context explains, at most maxNoted
+	Errors     []string // that neither a killed backend, an ended context nor a restart explains, at most maxNoted
 	Killed     int64    // operations that a killed backend has ended
 	Ended      int64    // operations that their context has ended
 	Kills      int64    // backends terminated
+	Refused    int64    // operations that came while the pooler was being started again
 }
 
 // String returns the figures in one line.
 func (r Result) String() string {
-	return fmt.Sprintf("%d statements, %d leaks, %d errors; %d backends killed, which ended %d operations; %d ended by their context",
+	line := fmt.Sprintf("%d statements, %d leaks, %d errors; %d backends killed, which ended %d operations; %d ended by their context",
 		r.Statements, len(r.Leaks), len(r.Errors), r.Kills, r.Killed, r.Ended)
+	if r.Refused > 0 {
+		line += fmt.Sprintf("; %d refused by a pooler that was being started again", r.Refused)
+	}
+	return line
 }
 
 // maxNoted bounds what is kept of what goes wrong.
@@ -57,8 +66,8 @@ const maxNoted = 1000
 // run is one run under way.
 type run struct {
 	Config
-	homes                            []*home
-	statements, killed, ended, kills atomic.Int64
+	homes                                     []*home
+	statements, killed, ended, kills, refused atomic.Int64
 
 	mu     sync.Mutex // guards what follows, and what homes have written
 	leaks  []string
@@ -86,10 +95,13 @@ func Run(t testing.TB, cfg Config) Result {
 	workers.Wait()
 	cancel()
 	others.Wait()
+	if refused := r.refused.Load(); refused > 0 && r.Restarts() == 0 {
+		r.unexplained("%d operations were refused by a pooler that has not ended", refused)
+	}
 	r.audit(t)
 	return Result{
 		Statements: r.statements.Load(), Leaks: r.leaks, Errors: r.errors,
-		Killed: r.killed.Load(), Ended: r.ended.Load(), Kills: r.kills.Load(),
+		Killed: r.killed.Load(), Ended: r.ended.Load(), Kills: r.kills.Load(), Refused: r.refused.Load(),
 	}
 }
 

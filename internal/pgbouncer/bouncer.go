@@ -1,42 +1,33 @@
 package pgbouncer
 
 import (
-	"context"
 	"errors"
-	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
+	"sync"
 	"testing"
-	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/tenantry/tenantry/internal/pgserver/dsn"
-	"github.com/tenantry/tenantry/internal/pgserver/watchdog"
 )
-
-// EnvProgram is the environment variable that names the program. Unset, it is
-// looked for on PATH and in /usr/sbin.
-const EnvProgram = "TENANTRY_PGBOUNCER"
 
 const (
-	iniFile   = "pgbouncer.ini"
-	usersFile = "users.txt"
-	ports     = 5 // how many are tried when others take them first
+	ports       = 5  // how many are tried when others take them first
+	maxRestarts = 10 // one that ends more often fails the test
 )
 
-// errPortTaken says that another process took the port before PgBouncer could.
-var errPortTaken = errors.New("pgbouncer: the port was taken")
-
-// Bouncer is a running PgBouncer. Its methods are safe for concurrent use.
+// Bouncer is a running PgBouncer. One that ends by itself is started again at the same
+// address, as a service manager does: before 1.21 PgBouncer ends itself when the backend of
+// a statement that is being cancelled answers at the wrong moment (its issue 822: "server in
+// bad state"), and contexts that end cancel statements. Its methods are safe for concurrent use.
 type Bouncer struct {
 	t       testing.TB
+	program string
+	config  Config
 	addr    string
-	process *watchdog.Process
-	log     *watchdog.Tail
+	watched chan struct{} // closed when nothing starts it again any more
+
+	mu       sync.Mutex // guards what follows
+	running  *instance
+	stopped  bool
+	restarts int
 }
 
 // Start starts a PgBouncer that ends when the test does. The test fails where
@@ -48,14 +39,15 @@ func Start(t testing.TB, c Config) *Bouncer {
 		t.Fatal(err)
 	}
 	for range ports {
-		b, err := tryPort(t.Context(), program, c)
+		addr, running, err := tryPort(t.Context(), program, c)
 		if errors.Is(err, errPortTaken) {
 			continue
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.t = t
+		b := &Bouncer{t: t, program: program, config: c, addr: addr, watched: make(chan struct{}), running: running}
+		go b.watch(running)
 		t.Cleanup(b.stop)
 		return b
 	}
@@ -77,125 +69,52 @@ func (b *Bouncer) DSN(original string) string {
 	return s
 }
 
+// Restarts returns how often it has ended by itself and was started again. Each time its
+// clients have lost their connections, and new ones were refused for a moment.
+func (b *Bouncer) Restarts() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.restarts
+}
+
+// watch starts it again until it is stopped.
+func (b *Bouncer) watch(running *instance) {
+	defer close(b.watched)
+	for running != nil {
+		<-running.process.Done()
+		running = b.restart(running)
+	}
+}
+
+// restart returns what runs in place of the one that has ended, nil for nothing.
+func (b *Bouncer) restart(ended *instance) *instance {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.stopped {
+		return nil
+	}
+	b.t.Logf("pgbouncer: it ended by itself: %v%s", ended.process.Err(), ended.log.Quoted())
+	if b.restarts == maxRestarts {
+		b.t.Errorf("pgbouncer: it has ended %d times, and is not started again", maxRestarts+1)
+		return nil
+	}
+	b.restarts++
+	again, err := run(b.program, b.addr, b.config)
+	if err != nil {
+		b.t.Error(err)
+		return nil
+	}
+	b.running = again
+	return again
+}
+
 func (b *Bouncer) stop() {
-	if err := b.process.Stop(); err != nil {
+	b.mu.Lock()
+	b.stopped = true
+	running := b.running
+	b.mu.Unlock()
+	if err := running.process.Stop(); err != nil {
 		b.t.Error(err)
 	}
-}
-
-// find returns the absolute path of the program.
-func find() (string, error) {
-	if named := os.Getenv(EnvProgram); named != "" {
-		program, err := exec.LookPath(named)
-		if err != nil {
-			return "", fmt.Errorf("pgbouncer: %s: %w", EnvProgram, err)
-		}
-		return filepath.Abs(program)
-	}
-	for _, name := range []string{"pgbouncer", "/usr/sbin/pgbouncer"} {
-		if program, err := exec.LookPath(name); err == nil {
-			return filepath.Abs(program)
-		}
-	}
-	return "", fmt.Errorf(`pgbouncer: the program is neither on PATH nor in /usr/sbin: install it ("apt-get install pgbouncer"), or set %s to its path`, EnvProgram)
-}
-
-func tryPort(ctx context.Context, program string, c Config) (*Bouncer, error) {
-	addr, err := freeAddress()
-	if err != nil {
-		return nil, err
-	}
-	b, err := run(program, addr, c)
-	if err != nil {
-		return nil, err
-	}
-	through, err := dsn.WithAddress(c.Target, addr)
-	if err == nil {
-		err = b.ready(ctx, through)
-	}
-	if err != nil {
-		return nil, errors.Join(err, b.process.Stop())
-	}
-	return b, nil
-}
-
-// freeAddress returns an address on loopback with a port that was free just now.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("pgbouncer: find a free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
-}
-
-// run starts the program in a new directory. t.TempDir would be closed to the
-// user that root runs it as.
-func run(program, addr string, c Config) (*Bouncer, error) {
-	dir, err := os.MkdirTemp("", "tenantry-pgbouncer-")
-	if err != nil {
-		return nil, fmt.Errorf("pgbouncer: %w", err)
-	}
-	log := &watchdog.Tail{}
-	err = c.write(dir, addr)
-	var process *watchdog.Process
-	if err == nil {
-		process, err = watchdog.Start(watchdog.Command{Dir: dir, Run: []string{program, filepath.Join(dir, iniFile)}, Log: log})
-	}
-	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
-	}
-	return &Bouncer{addr: addr, process: process, log: log}, nil
-}
-
-func (c Config) write(dir, addr string) error {
-	files, err := c.files(dir, addr)
-	if err != nil {
-		return err
-	}
-	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			return fmt.Errorf("pgbouncer: %w", err)
-		}
-	}
-	return nil
-}
-
-// ready waits until the target answers through b.
-func (b *Bouncer) ready(ctx context.Context, through string) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	retry := time.NewTicker(10 * time.Millisecond)
-	defer retry.Stop()
-	for {
-		err := ping(ctx, through)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-b.process.Done():
-			return b.ended()
-		case <-ctx.Done():
-			return fmt.Errorf("pgbouncer: the target does not answer through it: %w%s", err, b.log.Quoted())
-		case <-retry.C:
-		}
-	}
-}
-
-// ping asks through the pool: PgBouncer accepts a client before it has a server.
-func ping(ctx context.Context, through string) error {
-	conn, err := pgx.Connect(ctx, through)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(ctx)
-	return conn.Ping(ctx)
-}
-
-// ended says why the program ended before it answered.
-func (b *Bouncer) ended() error {
-	if strings.Contains(b.log.String(), "Address already in use") {
-		return fmt.Errorf("%w%s", errPortTaken, b.log.Quoted())
-	}
-	return fmt.Errorf("pgbouncer: it ended while it started: %w%s", b.process.Err(), b.log.Quoted())
+	<-b.watched
 }

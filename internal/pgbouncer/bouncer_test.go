@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -135,5 +136,43 @@ func TestExtraLinesCount(t *testing.T) {
 	}
 	if got := ask[string](t, client, "select current_setting('tenantry.note')"); got != "kept" {
 		t.Errorf("got %q", got)
+	}
+}
+
+func TestItIsStartedAgainWhereItEndsByItself(t *testing.T) {
+	t.Parallel()
+	database := pgtest.Database(t)
+	config, err := pgx.ParseConfig(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bouncer := pgbouncer.Start(t, pgbouncer.Config{Target: database, Extra: []string{"admin_users = " + config.User}})
+	if got := bouncer.Restarts(); got != 0 {
+		t.Fatalf("%d restarts before it has ended", got)
+	}
+	config, err = pgx.ParseConfig(bouncer.DSN(database))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Database, config.DefaultQueryExecMode = "pgbouncer", pgx.QueryExecModeSimpleProtocol
+	console, err := pgx.ConnectConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := console.Exec(t.Context(), "shutdown"); err == nil {
+		t.Error("it has lived on")
+	}
+	for limit := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		client, err := pgx.Connect(t.Context(), bouncer.DSN(database))
+		if err == nil {
+			defer client.Close(t.Context())
+			break
+		}
+		if time.Now().After(limit) {
+			t.Fatal(err)
+		}
+	}
+	if got := bouncer.Restarts(); got != 1 {
+		t.Errorf("%d restarts, want 1", got)
 	}
 }
