@@ -59,7 +59,7 @@ func spread(t testing.TB, tenants []*gorm.DB) {
 
 func TestATenantStaysOnItsConnection(t *testing.T) {
 	t.Parallel()
-	_, tenants := fleet(t, 12, plugin.WithMaxConns(4))
+	_, tenants := fleet(t, 12, plugin.WithMaxConns(4), plugin.WithTenantsPerConn(15)) // so few that none may be ahead
 	spread(t, tenants[:4])
 	homes := make([]int, len(tenants))
 	serves := map[int]int{}
@@ -78,6 +78,31 @@ func TestATenantStaysOnItsConnection(t *testing.T) {
 			if pid := backend(t, tenants[i]); pid != homes[i] {
 				t.Fatalf("tenant %d went from connection %d to %d", i, homes[i], pid)
 			}
+		}
+	}
+}
+
+// TestNewTenantsGoWhereTheLastOneWent, until that connection has more of them than the others by
+// a sixteenth of what it may have.
+func TestNewTenantsGoWhereTheLastOneWent(t *testing.T) {
+	t.Parallel()
+	_, tenants := fleet(t, 40, plugin.WithMaxConns(4), plugin.WithTenantsPerConn(160))
+	spread(t, tenants[:4])
+	serves, changes, last := map[int]int{}, 0, 0
+	for _, db := range tenants[4:] {
+		pid := backend(t, db)
+		serves[pid]++
+		if pid != last {
+			changes++
+		}
+		last = pid
+	}
+	if len(serves) != 4 || changes > 10 {
+		t.Errorf("%d connections serve the tenants, with %d changes between them", len(serves), changes)
+	}
+	for pid, n := range serves {
+		if n > 9+10 {
+			t.Errorf("connection %d serves %d of 36 new tenants: too many", pid, n)
 		}
 	}
 }

@@ -156,7 +156,7 @@ func (a *Affinity) prefer(ctx context.Context, pool *pgxpool.Pool, s Scope) (che
 		}
 		l = a.favourite(s) // without one more, those that there are have to do
 	}
-	stale := a.raise(pool, l)
+	stale := a.raise(pool, a.warmer(s, l))
 	a.mu.Unlock()
 	for _, c := range stale {
 		_ = c.Conn().Close(ctx) // the socket is closed whatever it returns
@@ -171,6 +171,24 @@ func (a *Affinity) prefer(ctx context.Context, pool *pgxpool.Pool, s Scope) (che
 // keeps of each would soon be in each other's way, so the next one gets another, as long
 // as the pool may open one.
 const crowd = 4
+
+// uneven is the part of the tenants that it may serve by which the connection that was used last
+// may be ahead of the one with the fewest, and still get the next tenant.
+const uneven = 16
+
+// warmer returns the connection that was used last in place of l, if s is new to both and it has
+// served hardly more tenants: the pool hands it out as it is, and the processor still has what
+// its backend works with. Tenants that come one after the other then share one.
+func (a *Affinity) warmer(s Scope, l *link) *link {
+	if l == nil {
+		return nil
+	}
+	last := a.idle[len(a.idle)-1] // l is one of them
+	if _, served := l.served[s]; served || last.filled(s, 1) || uneven*(len(last.served)-len(l.served)) > last.bound {
+		return l
+	}
+	return last
+}
 
 // filled reports whether l has served one part in so many of the tenants that it may, and s
 // would be one more.
@@ -237,7 +255,7 @@ func (h *home) idle() *link {
 // idle then look as if they were used just now; so those that it would have closed for
 // having been idle too long are returned, for the caller to close.
 func (a *Affinity) raise(pool *pgxpool.Pool, l *link) (stale []*pgxpool.Conn) {
-	if l == nil || a.idle[len(a.idle)-1] == l { // what favourite returns is in idle
+	if l == nil || a.idle[len(a.idle)-1] == l { // what favourite and warmer return is in idle
 		return nil
 	}
 	all := pool.AcquireAllIdle(context.Background()) // without hooks it does not block
