@@ -2,10 +2,8 @@ package isolation_test
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +18,7 @@ import (
 
 	"github.com/tenantry/tenantry/internal/isolation"
 	"github.com/tenantry/tenantry/internal/pgserver/pgtest"
+	"github.com/tenantry/tenantry/internal/pgserver/watchdog"
 	"github.com/tenantry/tenantry/scope"
 )
 
@@ -52,6 +51,22 @@ func database(t *testing.T, id string) isolation.Place {
 
 func name(p isolation.Place) string { return p.Admin.Config().ConnConfig.Database }
 
+// open connects to nothing yet.
+func open(t *testing.T, config *pgx.ConnConfig) *gorm.DB {
+	t.Helper()
+	pool := stdlib.OpenDB(*config)
+	t.Cleanup(func() {
+		if err := pool.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	db, err := gorm.Open(postgres.New(postgres.Config{Conn: pool}), &gorm.Config{Logger: logger.Discard, DisableAutomaticPing: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
 // run fills the places and works on the database of the first one, whatever the
 // tenant. The connections are named like that database.
 func run(t *testing.T, cfg isolation.Config) isolation.Result {
@@ -60,13 +75,7 @@ func run(t *testing.T, cfg isolation.Config) isolation.Result {
 	first := cfg.Places[0]
 	config := first.Admin.Config().ConnConfig
 	config.RuntimeParams["application_name"] = name(first)
-	pool := stdlib.OpenDB(*config)
-	defer pool.Close()
-	db, err := gorm.Open(postgres.New(postgres.Config{Conn: pool}), &gorm.Config{Logger: logger.Discard})
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.DB, cfg.AppName, cfg.Goroutines = db, name(first), 1
+	cfg.DB, cfg.AppName, cfg.Goroutines = open(t, config), name(first), 1
 	return isolation.Run(t, cfg)
 }
 
@@ -153,17 +162,15 @@ func TestMeanwhileThatFailsEarlyIsReported(t *testing.T) {
 // A connection that is refused is an error unless the pooler was started again.
 func TestOnlyARestartExcusesRefusals(t *testing.T) {
 	t.Parallel()
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := watchdog.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := closed.Close(); err != nil {
-		t.Fatal(err)
-	}
-	db, err := gorm.Open(postgres.New(postgres.Config{Conn: lost(t, closed.Addr().String())}), &gorm.Config{Logger: logger.Discard, DisableAutomaticPing: true})
+	config, err := pgx.ParseConfig("postgres://nobody@" + addr + "/nothing?sslmode=disable")
 	if err != nil {
 		t.Fatal(err)
 	}
+	db := open(t, config)
 	for restarts, want := range map[int]int{0: 1, 1: 0} {
 		places := []isolation.Place{database(t, "a")}
 		isolation.Fill(t, places)
@@ -172,22 +179,6 @@ func TestOnlyARestartExcusesRefusals(t *testing.T) {
 			t.Errorf("after %d restarts: %s: errors %q, leaks %q", restarts, r, r.Errors, r.Leaks)
 		}
 	}
-}
-
-// lost returns a pool of a server that does not exist.
-func lost(t *testing.T, addr string) *sql.DB {
-	t.Helper()
-	config, err := pgx.ParseConfig("postgres://nobody@" + addr + "/nothing?sslmode=disable")
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := stdlib.OpenDB(*config)
-	t.Cleanup(func() {
-		if err := pool.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return pool
 }
 
 func TestFillSetsATrapWhereNoTenantLives(t *testing.T) {

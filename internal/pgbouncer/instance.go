@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,7 +53,7 @@ func find() (string, error) {
 
 // tryPort starts the program at a new address, which it returns, and waits until it answers.
 func tryPort(ctx context.Context, program string, c Config) (string, *instance, error) {
-	addr, err := freeAddress()
+	addr, err := watchdog.FreeAddress()
 	if err != nil {
 		return "", nil, err
 	}
@@ -70,16 +69,6 @@ func tryPort(ctx context.Context, program string, c Config) (string, *instance, 
 		return "", nil, errors.Join(err, i.process.Stop())
 	}
 	return addr, i, nil
-}
-
-// freeAddress returns an address on loopback with a port that was free just now.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("pgbouncer: find a free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 // run starts the program in a new directory. t.TempDir would be closed to the

@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	embeddedpostgres "github.com/fergusstrange/embedded-postgres"
+
+	"github.com/tenantry/tenantry/internal/pgserver/watchdog"
 )
 
 // downloaded is the version that is downloaded.
@@ -80,7 +82,7 @@ func fetch(cache, dir string) error {
 // start. Its server would not end with this process, and root cannot start it
 // at all. So the start is made to end at its second step: initdb refuses the encoding.
 func extract(own, dir string) error {
-	addr, err := freeAddress()
+	addr, err := watchdog.FreeAddress()
 	if err != nil {
 		return err
 	}

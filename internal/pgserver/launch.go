@@ -41,7 +41,7 @@ func (c *config) launch(ctx context.Context, p programs) (*Server, error) {
 }
 
 func (c *config) tryPort(ctx context.Context, p programs) (*Server, error) {
-	addr, err := freeAddress()
+	addr, err := watchdog.FreeAddress()
 	if err != nil {
 		return nil, err
 	}
@@ -56,16 +56,6 @@ func (c *config) tryPort(ctx context.Context, p programs) (*Server, error) {
 		return nil, errors.Join(fmt.Errorf("pgserver: %w", err), s.Stop())
 	}
 	return s, nil
-}
-
-// freeAddress returns an address on loopback with a port that was free just now.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("pgserver: find a free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 // rounds is one, as a random password needs no more. With PostgreSQL's default of 4096, logins
