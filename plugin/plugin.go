@@ -12,6 +12,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/tenantry/tenantry/internal/driver"
+	"github.com/tenantry/tenantry/internal/guard"
 )
 
 // Plugin is a gorm.Plugin for one database. It is safe for concurrent use.
@@ -67,18 +68,12 @@ func (p *Plugin) Initialize(db *gorm.DB) error {
 	if err != nil {
 		return err
 	}
-	prepared, err := preparedStatements(db)
-	if err != nil {
-		return err
-	}
 	if err := p.open(source.config); err != nil {
 		return err
 	}
-	if err := registerDiscard(db); err != nil {
+	if err := guard.Install(db, p.sql); err != nil {
 		return errors.Join(err, p.sql.Close())
 	}
-	replacePool(db, p.sql, prepared)
-	replaceDialector(db)
 	return source.release()
 }
 

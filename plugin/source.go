@@ -17,6 +17,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/tenantry/tenantry/internal/driver"
+	"github.com/tenantry/tenantry/internal/guard"
 )
 
 // source is the pool that GORM has open and the configuration it was opened with.
@@ -39,7 +40,7 @@ func (s source) release() error {
 
 // openedBy returns what db has open.
 func openedBy(db *gorm.DB) (source, error) {
-	dialector, err := dialectorOf(db)
+	dialector, err := guard.Dialector(db)
 	if err != nil {
 		return source{}, err
 	}
@@ -63,19 +64,6 @@ func openedBy(db *gorm.DB) (source, error) {
 		s.config.MaxConns = int32(min(n, math.MaxInt32))
 	}
 	return s, nil
-}
-
-func dialectorOf(db *gorm.DB) (*postgres.Dialector, error) {
-	switch d := db.Dialector.(type) {
-	case *postgres.Dialector:
-		return d, nil
-	case postgres.Dialector:
-		return &d, nil
-	case nil:
-		return nil, errors.New("plugin: the *gorm.DB has no dialector")
-	default:
-		return nil, fmt.Errorf("plugin: the dialector is %T (%s), but tenants need PostgreSQL: open with gorm.io/driver/postgres", d, d.Name())
-	}
 }
 
 // parse reads the connection string, and takes over what the dialector does
