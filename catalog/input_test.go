@@ -103,7 +103,7 @@ func TestCreateTakesWhatIsJustWithinTheLimits(t *testing.T) {
 
 func TestTheDefaultHostIsTheID(t *testing.T) {
 	t.Parallel()
-	c, _, _ := service(t, catalog.WithMigrations(noMigrations{}))
+	c, _, _ := service(t, catalog.WithMigrations(noTables()))
 	for id, want := range map[string]string{"acme": "acme", "a_b": "a-b"} { // no host has a '_'
 		if tenant := create(t, c, catalog.New{ID: id}); len(tenant.Hosts) != 1 || tenant.Primary().Name != want {
 			t.Errorf("got %v", tenant.Hosts)

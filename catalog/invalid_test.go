@@ -25,7 +25,7 @@ func TestAHalfDroppedTemplateIsMadeAgain(t *testing.T) {
 			t.Parallel()
 			var log journal
 			runs := countRuns()
-			c, db, dsn := service(t, catalog.WithMigrations(runs), catalog.WithLogger(slog.New(&log)))
+			c, db, dsn := service(t, catalog.WithMigrations(runs.Migrations), catalog.WithLogger(slog.New(&log)))
 			pool, prefix := admin(t, dsn), unique("half")
 			create(t, c, ownDatabase(prefix+"-1"))
 			template := templates(t, pool)[0]

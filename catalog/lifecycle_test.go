@@ -14,6 +14,7 @@ import (
 	"github.com/tenantry/tenantry/catalog"
 	"github.com/tenantry/tenantry/httpmw"
 	"github.com/tenantry/tenantry/internal/pgserver/pgtest"
+	"github.com/tenantry/tenantry/migrator"
 	"github.com/tenantry/tenantry/scope"
 )
 
@@ -218,7 +219,7 @@ func TestRenameLeavesWhatIsNotGiven(t *testing.T) {
 // TestOneOfManyGetsAHost has many tenants ask for one host, many times.
 func TestOneOfManyGetsAHost(t *testing.T) {
 	t.Parallel()
-	c, _, dsn := service(t, catalog.WithMigrations(noMigrations{}))
+	c, _, dsn := service(t, catalog.WithMigrations(noTables()))
 	var ids []scope.Tenant
 	for _, id := range []string{"t1", "t2", "t3", "t4"} {
 		ids = append(ids, create(t, c, catalog.New{ID: id}).ID)
@@ -251,11 +252,10 @@ func TestOneOfManyGetsAHost(t *testing.T) {
 	}
 }
 
-// noMigrations makes no tables.
-type noMigrations struct{}
-
-func (noMigrations) Apply(*gorm.DB) error { return nil }
-func (noMigrations) Fingerprint() string  { return "" }
+// noTables is a list of one migration that makes nothing.
+func noTables() migrator.Migrations {
+	return migrator.Migrations{{ID: "0-nothing", Migrate: func(*gorm.DB) error { return nil }}}
+}
 
 func TestAClosedCatalogAnswersWithErrors(t *testing.T) {
 	t.Parallel()

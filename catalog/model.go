@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"context"
 	"time"
 
 	"github.com/tenantry/tenantry/scope"
@@ -78,15 +77,6 @@ func (r *tenantRow) id() scope.Tenant {
 		return scope.Tenant{}
 	}
 	return t
-}
-
-// scoped returns the context in which the migrations run: with the tenant, if it is
-// one.
-func (r *tenantRow) scoped(ctx context.Context) context.Context {
-	if r.spare {
-		return ctx
-	}
-	return scope.With(ctx, r.id())
 }
 
 // purpose is what the password is sealed for.

@@ -7,8 +7,7 @@ import (
 	"log/slog"
 	"time"
 
-	"gorm.io/gorm"
-
+	"github.com/tenantry/tenantry/migrator"
 	"github.com/tenantry/tenantry/plugin"
 	"github.com/tenantry/tenantry/scope"
 )
@@ -18,7 +17,7 @@ type Option func(*config) error
 
 type config struct {
 	keys        Keys
-	migrations  Migrations
+	migrations  migrator.Migrations
 	roles       bool
 	moved       bool
 	noTemplates bool
@@ -31,25 +30,17 @@ type config struct {
 	logger      *slog.Logger
 }
 
-// Migrations make the tables of a new tenant. A migrator.Migrations is one.
-type Migrations interface {
-	// Apply brings the schema of the transaction tx up to date. The context of tx
-	// carries the tenant; when a template database or a spare is made there is none, and
-	// an error of Apply then means that everything is made at sign-up.
-	Apply(tx *gorm.DB) error
-
-	// Fingerprint changes when the list of migrations changes.
-	Fingerprint() string
-}
-
-// WithMigrations sets what makes the tables of a new tenant, before the tenant
-// becomes active. A tenant with a database of its own gets a copy of one in which they
-// ran once, whatever they generated there: see [WithoutTemplates]. The default is nothing: a new tenant then has no tables until
-// the migrator has run.
-func WithMigrations(m Migrations) Option {
+// WithMigrations sets what makes the tables of a new tenant, before the tenant becomes
+// active: the list that the migrator runs for the fleet. They run as the administrator,
+// by migrator.Migrations.Apply, under the rules of that: with the tenant on the context,
+// or without one when a spare or a template database is made. A tenant with a database of
+// its own gets a copy of one in which they ran once, with all that they generated there:
+// see [WithoutTemplates]. The default is nothing: a new tenant then has no tables until the
+// migrator has run.
+func WithMigrations(m migrator.Migrations) Option {
 	return func(c *config) error {
-		if m == nil {
-			return errors.New("catalog: WithMigrations: the migrations are nil")
+		if len(m) == 0 {
+			return errors.New("catalog: WithMigrations: there are no migrations")
 		}
 		c.migrations = m
 		return nil

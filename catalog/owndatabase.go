@@ -31,7 +31,7 @@ func (c *Catalog) buildDatabase(ctx context.Context, row *tenantRow) error {
 	if err := c.makeDatabase(ctx, db, row); err != nil {
 		return err
 	}
-	return c.furnishDatabase(ctx, row)
+	return c.migrateDatabase(ctx, row)
 }
 
 func (c *Catalog) makeDatabase(ctx context.Context, db *gorm.DB, row *tenantRow) error {
@@ -69,18 +69,15 @@ func (c *Catalog) makeDatabase(ctx context.Context, db *gorm.DB, row *tenantRow)
 	return nil
 }
 
-func (c *Catalog) furnishDatabase(ctx context.Context, row *tenantRow) error {
-	s, err := c.administer(ctx, row, row.Database)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	return s.db.WithContext(row.scoped(ctx)).Transaction(func(tx *gorm.DB) error {
-		// Up to PostgreSQL 14 everybody may make tables there.
-		if err := run(tx, "revoke create on schema public from public"); err != nil {
-			return err
-		}
-		return c.furnish(tx, row)
+// migrateDatabase makes what is in the database. The caller has claimed the tenant.
+func (c *Catalog) migrateDatabase(ctx context.Context, row *tenantRow) error {
+	return c.migrate(ctx, newPlace{
+		server: row, database: row.Database, schemas: []string{row.Schema}, scope: row.scope(),
+		begin: func(tx *gorm.DB) error {
+			// Up to PostgreSQL 14 everybody may make tables there.
+			return run(tx, "revoke create on schema public from public")
+		},
+		finish: func(tx *gorm.DB) error { return c.migrated(tx, row) },
 	})
 }
 

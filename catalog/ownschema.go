@@ -10,14 +10,9 @@ import (
 	"gorm.io/gorm"
 )
 
-// buildSchema does everything in one transaction.
+// buildSchema makes role and schema in one transaction, and what is in them in others.
 func (c *Catalog) buildSchema(ctx context.Context, row *tenantRow) error {
-	s, err := c.administer(ctx, row, "")
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	return s.db.WithContext(row.scoped(ctx)).Transaction(func(tx *gorm.DB) error {
+	err := c.transactAtServer(ctx, row, func(tx *gorm.DB) error {
 		if err := c.claimToBuild(tx, row); err != nil {
 			return err
 		}
@@ -27,11 +22,16 @@ func (c *Catalog) buildSchema(ctx context.Context, row *tenantRow) error {
 			}
 			c.step(row, "role made")
 		}
-		if err := c.makeSchema(tx, row); err != nil {
-			return err
-		}
-		c.step(row, "schema made")
-		return c.furnish(tx, row)
+		return c.makeSchema(tx, row)
+	})
+	if err != nil {
+		return err
+	}
+	c.step(row, "schema made")
+	return c.migrate(ctx, newPlace{
+		server: row, schemas: append([]string{row.Schema}, c.shared...), scope: row.scope(),
+		begin:  func(tx *gorm.DB) error { return c.claimToBuild(tx, row) },
+		finish: func(tx *gorm.DB) error { return c.migrated(tx, row) },
 	})
 }
 

@@ -32,12 +32,10 @@ func (c *Catalog) build(ctx context.Context, row *tenantRow) error {
 // no error; what isn't marked as the tenant's is. The row must be in the given
 // state, Failed or Deleting.
 func (c *Catalog) demolish(ctx context.Context, row *tenantRow, state State) error {
-	return c.atServer(ctx, row, func(db *gorm.DB) error {
-		if row.Kind == OwnDatabase {
-			return c.dropDatabase(db, row, state)
-		}
-		return db.Transaction(func(tx *gorm.DB) error { return c.dropSchema(tx, row, state) })
-	})
+	if row.Kind == OwnDatabase {
+		return c.atServer(ctx, row, func(db *gorm.DB) error { return c.dropDatabase(db, row, state) })
+	}
+	return c.transactAtServer(ctx, row, func(tx *gorm.DB) error { return c.dropSchema(tx, row, state) })
 }
 
 // atServer calls f with a session on the tenant's server, in the shared database,
@@ -52,6 +50,18 @@ func (c *Catalog) atServer(ctx context.Context, row *tenantRow, f func(*gorm.DB)
 	}
 	defer s.close()
 	return f(s.db.WithContext(ctx))
+}
+
+// transactAtServer calls f in a transaction in the shared database of the tenant's
+// server, as its administrator.
+func (c *Catalog) transactAtServer(ctx context.Context, row *tenantRow, f func(tx *gorm.DB) error) error {
+	if row.ServerName == Main { // the catalog has connections there
+		if err := c.check(row); err != nil {
+			return err
+		}
+		return c.db.WithContext(ctx).Transaction(f)
+	}
+	return c.atServer(ctx, row, func(db *gorm.DB) error { return db.Transaction(f) })
 }
 
 // reclaim claims the tenant and looks at the master's row once more. The lock of
@@ -134,12 +144,8 @@ func (c *Catalog) connString(ctx context.Context, server *serverRow) (string, er
 	return c.ring.open(ctx, connStringOf(server.Name), server.Conn)
 }
 
-// furnish makes the tables in the tenant's schema, and gives the tenant's role
-// its rights on them.
-func (c *Catalog) furnish(tx *gorm.DB, row *tenantRow) error {
-	if err := c.migrate(tx, append([]string{row.Schema}, c.sharedFor(row)...)); err != nil {
-		return err
-	}
+// migrated gives the tenant's role its rights on the tables that the migrations made.
+func (c *Catalog) migrated(tx *gorm.DB, row *tenantRow) error {
 	c.step(row, "migrated")
 	if row.Role == nil {
 		return nil
@@ -157,24 +163,4 @@ func (c *Catalog) sharedFor(row *tenantRow) []string {
 		return nil
 	}
 	return c.shared
-}
-
-// migrate runs the migrations in tx, with tables in the first of the schemas.
-func (c *Catalog) migrate(tx *gorm.DB, schemas []string) (err error) {
-	if c.migrations == nil {
-		return nil
-	}
-	path, err := plugin.SearchPath(schemas...)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("a migration panicked: %v", p)
-		}
-	}()
-	if err := tx.Exec("select pg_catalog.set_config(?, ?, true)", path[0].Name, path[0].Value).Error; err != nil {
-		return err
-	}
-	return c.migrations.Apply(tx)
 }

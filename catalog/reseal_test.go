@@ -105,7 +105,7 @@ func TestResealWhileTenantsComeAndChange(t *testing.T) {
 	other := pgtest.Database(t)
 	master := pgtest.Database(t)
 	before := bare(t, master, old, next) // a key goes into all rings before it is the newest in one
-	after := open(t, master, catalog.WithKeys(catalog.FixedKeys{next, old}), catalog.WithMigrations(noMigrations{}))
+	after := open(t, master, catalog.WithKeys(catalog.FixedKeys{next, old}), catalog.WithMigrations(noTables()))
 	if err := before.AddServer(t.Context(), catalog.NewServer{Name: "b", ConnString: other}); err != nil {
 		t.Fatal(err)
 	}

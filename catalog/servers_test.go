@@ -165,7 +165,7 @@ func TestAddServerRefusesWhatHasAnotherForm(t *testing.T) {
 
 func TestCapacityAndFullBoundAServer(t *testing.T) {
 	t.Parallel()
-	c, _, _ := service(t, catalog.WithMigrations(noMigrations{}))
+	c, _, _ := service(t, catalog.WithMigrations(noTables()))
 	two, three, zero, yes, no := 2, 3, 0, true, false
 	mustChange(t, c, catalog.Main, catalog.ServerChange{Capacity: &two})
 	create(t, c, catalog.New{ID: "t1"})
@@ -200,7 +200,7 @@ func TestCapacityAndFullBoundAServer(t *testing.T) {
 func TestSignUpsAtOnceKeepTheCapacity(t *testing.T) {
 	t.Parallel()
 	other := pgtest.Database(t)
-	c, _, _ := service(t, catalog.WithMigrations(noMigrations{}))
+	c, _, _ := service(t, catalog.WithMigrations(noTables()))
 	three := 3
 	mustAdd(t, c, catalog.NewServer{Name: "b", ConnString: other, Capacity: 3})
 	mustChange(t, c, catalog.Main, catalog.ServerChange{Capacity: &three})
@@ -231,7 +231,7 @@ func TestSignUpsAtOnceKeepTheCapacity(t *testing.T) {
 func TestTheServerWithTheFewestTenantsIsChosen(t *testing.T) {
 	t.Parallel()
 	b, d := pgtest.Database(t), pgtest.Database(t)
-	c, _, _ := service(t, catalog.WithMigrations(noMigrations{}))
+	c, _, _ := service(t, catalog.WithMigrations(noTables()))
 	mustAdd(t, c, catalog.NewServer{Name: "b", ConnString: b})
 	mustAdd(t, c, catalog.NewServer{Name: "d", ConnString: d, Capacity: 1})
 	create(t, c, catalog.New{ID: "t0", Server: catalog.Main})
@@ -259,7 +259,7 @@ func TestTheServerIsChosenByAFunction(t *testing.T) {
 		}
 		return n.Labels["region"], nil
 	}
-	c, _, _ := service(t, catalog.WithMigrations(noMigrations{}), catalog.WithServerChoice(choose))
+	c, _, _ := service(t, catalog.WithMigrations(noTables()), catalog.WithServerChoice(choose))
 	mustAdd(t, c, catalog.NewServer{Name: "b", ConnString: b})
 	mustAdd(t, c, catalog.NewServer{Name: "d", ConnString: d})
 	yes := true

@@ -16,11 +16,9 @@ import (
 	"github.com/tenantry/tenantry/plugin"
 )
 
-// session is one connection to a server, as its administrator. It is never
-// anybody else's before or after: migrations may leave in it what they like.
-// Statements with arguments belong in a transaction, where they are described
-// first: migrations change tables and pass arguments of any type. Outside of one
-// a pooler could send the two round trips to two connections.
+// session is one connection to a server, as its administrator, for what makes and
+// drops schemas, databases and roles. Nobody had the connection before, and nobody gets
+// it after. Migrations do not run on it: see migrate.
 type session struct {
 	pool *sql.DB // of one connection
 	db   *gorm.DB
@@ -29,16 +27,21 @@ type session struct {
 // dialLimit bounds a dial where the connection string has no connect_timeout.
 const dialLimit = 10 * time.Second
 
+// limitDial bounds a dial.
+func limitDial(cfg *pgx.ConnConfig) {
+	if cfg.ConnectTimeout <= 0 {
+		cfg.ConnectTimeout = dialLimit
+	}
+}
+
 // dial connects to d. Close the session.
 func dial(ctx context.Context, d plugin.Database) (*session, error) {
 	cfg, err := d.Config()
 	if err != nil {
 		return nil, err
 	}
-	if cfg.ConnConfig.ConnectTimeout <= 0 {
-		cfg.ConnConfig.ConnectTimeout = dialLimit
-	}
-	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeDescribeExec
+	limitDial(cfg.ConnConfig)
+	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
 	cfg.ConnConfig.StatementCacheCapacity, cfg.ConnConfig.DescriptionCacheCapacity = 0, 0
 	pool := stdlib.OpenDB(*cfg.ConnConfig)
 	pool.SetMaxOpenConns(1)

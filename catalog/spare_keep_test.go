@@ -63,7 +63,7 @@ func TestSparesOfOtherMigrationsAreNotTaken(t *testing.T) {
 func TestAMigratorFindsNothingToDo(t *testing.T) {
 	t.Parallel()
 	runs := countRuns()
-	c, db, _ := service(t, catalog.WithSpares(catalog.OwnSchema, 1), catalog.WithMigrations(runs))
+	c, db, _ := service(t, catalog.WithSpares(catalog.OwnSchema, 1), catalog.WithMigrations(runs.Migrations))
 	stocked(t, c, 1)
 	mustBeSpare(t, create(t, c, catalog.New{ID: "acme"}))
 	report, err := migrator.New(db, c, runs.Migrations).Run(t.Context())

@@ -26,7 +26,7 @@ func TestASignUpTakesASpare(t *testing.T) {
 			t.Run(name+" on "+server, func(t *testing.T) {
 				t.Parallel()
 				runs := countRuns()
-				c, db, dsn := service(t, append(k.opts, catalog.WithSpares(k.kind, 1), catalog.WithMigrations(runs))...)
+				c, db, dsn := service(t, append(k.opts, catalog.WithSpares(k.kind, 1), catalog.WithMigrations(runs.Migrations))...)
 				mustAdd(t, c, catalog.NewServer{Name: "b", ConnString: pgtest.Database(t)})
 				stockedOn(t, c, server, 1)
 				id := unique("fast")

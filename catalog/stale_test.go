@@ -88,7 +88,7 @@ func TestCallsThatWaitForOneTenantDoNotHoldLookupsUp(t *testing.T) {
 
 func TestTheMasterRefusesLabelsThatAreNoStrings(t *testing.T) {
 	t.Parallel()
-	c, _, dsn := service(t, catalog.WithMigrations(noMigrations{}))
+	c, _, dsn := service(t, catalog.WithMigrations(noTables()))
 	pool, id := admin(t, dsn), unique("labelled")
 	create(t, c, catalog.New{ID: id, Labels: map[string]string{"plan": "free"}})
 	for _, labels := range []string{

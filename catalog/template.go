@@ -14,6 +14,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"gorm.io/gorm"
+
+	"github.com/tenantry/tenantry/internal/driver"
 )
 
 // A template is a database, one for each server, that holds what the migrations
@@ -160,15 +162,13 @@ func (c *Catalog) makeTemplate(ctx context.Context, db *gorm.DB, row *tenantRow,
 		"alter database "+draft.quoted()+" rename to "+template.quoted())
 }
 
-// fillTemplate runs the migrations without a tenant.
+// fillTemplate runs the migrations without a tenant. The caller has the template's lock.
 func (c *Catalog) fillTemplate(ctx context.Context, row *tenantRow, database string) error {
-	s, err := c.administer(ctx, row, database)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	return s.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-		return c.migrate(tx, []string{"public"})
+	nothing := func(*gorm.DB) error { return nil }
+	return c.migrate(ctx, newPlace{
+		server: row, database: database, schemas: []string{"public"},
+		scope: driver.Scope{Place: fmt.Sprintf("template %q", database)},
+		begin: nothing, finish: nothing,
 	})
 }
 

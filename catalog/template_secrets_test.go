@@ -17,7 +17,7 @@ func TestWithoutTemplatesEachDatabaseHasItsOwnSecrets(t *testing.T) {
 	runs.Migrations = append(runs.Migrations, &gormigrate.Migration{ID: "2-secret", Migrate: func(tx *gorm.DB) error {
 		return tx.Exec("create table settings as select md5(random()::text || clock_timestamp()) as secret").Error
 	}})
-	c, db, dsn := service(t, catalog.WithMigrations(runs), catalog.WithoutTemplates())
+	c, db, dsn := service(t, catalog.WithMigrations(runs.Migrations), catalog.WithoutTemplates())
 	pool, seen := admin(t, dsn), map[string]bool{}
 	for _, kind := range []catalog.Kind{catalog.OwnDatabase, catalog.OwnDatabase, catalog.OwnSchema, catalog.OwnSchema} {
 		tenant := create(t, c, catalog.New{ID: unique("secret"), Kind: kind})

@@ -53,7 +53,7 @@ func ownDatabase(id string) catalog.New { return catalog.New{ID: id, Kind: catal
 func TestATemplateHoldsTheMigratedTables(t *testing.T) {
 	t.Parallel()
 	runs := countRuns()
-	c, db, dsn := service(t, catalog.WithMigrations(runs))
+	c, db, dsn := service(t, catalog.WithMigrations(runs.Migrations))
 	pool, prefix := admin(t, dsn), unique("blank")
 	for i := range 3 {
 		tenant := create(t, c, ownDatabase(fmt.Sprintf("%s-%d", prefix, i)))
@@ -75,7 +75,7 @@ func TestConcurrentFirstSignUpsMakeOneTemplate(t *testing.T) {
 	t.Parallel()
 	runs, key := countRuns(), testKey(t, "k1")
 	dsn, prefix := pgtest.Database(t), unique("first")
-	opts := []catalog.Option{catalog.WithMigrations(runs), catalog.WithKeys(catalog.FixedKeys{key})}
+	opts := []catalog.Option{catalog.WithMigrations(runs.Migrations), catalog.WithKeys(catalog.FixedKeys{key})}
 	processes := []*catalog.Catalog{open(t, dsn, opts...), open(t, dsn, opts...)}
 	var wg sync.WaitGroup
 	for i := range 8 {
@@ -170,7 +170,7 @@ func TestMigrationsThatNeedATenantRunForEach(t *testing.T) {
 func TestATemplateThatVanishedIsMadeAgain(t *testing.T) {
 	t.Parallel()
 	runs := countRuns()
-	c, db, dsn := service(t, catalog.WithMigrations(runs))
+	c, db, dsn := service(t, catalog.WithMigrations(runs.Migrations))
 	prefix := unique("gone")
 	create(t, c, ownDatabase(prefix+"-1"))
 	dropTemplates(t, dsn)
@@ -190,7 +190,7 @@ func TestADraftThatWasCutOffIsNoHindrance(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			runs := countRuns()
-			c, db, dsn := service(t, catalog.WithMigrations(runs))
+			c, db, dsn := service(t, catalog.WithMigrations(runs.Migrations))
 			pool, prefix := admin(t, dsn), unique("draft")
 			create(t, c, ownDatabase(prefix+"-1"))
 			template := templates(t, pool)[0]
@@ -215,7 +215,7 @@ func TestATemplateThatCantBeCopied(t *testing.T) {
 	t.Parallel()
 	var log journal
 	runs := countRuns()
-	c, db, dsn := service(t, catalog.WithMigrations(runs), catalog.WithLogger(slog.New(&log)))
+	c, db, dsn := service(t, catalog.WithMigrations(runs.Migrations), catalog.WithLogger(slog.New(&log)))
 	pool, prefix := admin(t, dsn), unique("inuse")
 	create(t, c, ownDatabase(prefix+"-1"))
 	template := templates(t, pool)[0]

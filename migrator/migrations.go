@@ -3,7 +3,6 @@ package migrator
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -18,34 +17,6 @@ const maxID = 255
 // Migrations is a list of migrations in the order in which they run: what [New]
 // takes, and what makes the tables of a new tenant in a catalog.
 type Migrations []*gormigrate.Migration
-
-// Apply runs the migrations that the schema of tx does not have yet, in tx. Those
-// marked by [NoTransaction] run in tx, too, see there. Errors name the migration.
-func (m Migrations) Apply(tx *gorm.DB) error {
-	if err := checkMigrations(m); err != nil {
-		return err
-	}
-	table, err := tableOf(tx)
-	if err != nil {
-		return err
-	}
-	applied, err := table.applied(tx)
-	if err != nil {
-		return err
-	}
-	var done []step
-	for _, migration := range m.without(applied) {
-		s := step{migration: migration}
-		if err := s.run(tx, inlined(tx)); err != nil {
-			return err
-		}
-		done = append(done, s)
-	}
-	if len(done) == 0 {
-		return nil
-	}
-	return execute(tx, table.record(done))
-}
 
 // Fingerprint changes when ids come, go or change places.
 func (m Migrations) Fingerprint() string { return fingerprint(m.ids()) }
@@ -128,18 +99,14 @@ type step struct {
 	took      time.Duration // when it is done
 }
 
-// run calls the migration's function with tx, and if it can't run in that with
-// instead, unless that is nil.
-func (s step) run(tx, instead *gorm.DB) error {
+// run calls the migration's function with db, which is a transaction unless the
+// migration can't run in one.
+func (s step) run(db *gorm.DB) error {
 	f := (func(*gorm.DB) error)(s.migration.Migrate)
 	if s.back {
 		f = s.migration.Rollback
 	}
-	err := f(tx)
-	if errors.Is(err, errOutside) && instead != nil {
-		err = f(instead)
-	}
-	if err != nil {
+	if err := f(db); err != nil {
 		return &migrationError{id: s.migration.ID, back: s.back, err: err}
 	}
 	return nil

@@ -14,8 +14,7 @@ import (
 // concurrent use; calls that change tenants share their work or wait for each
 // other, as those of several processes do. It holds no connection between calls.
 type Migrator struct {
-	config
-	db         *gorm.DB
+	executor
 	connector  *driver.Connector // of db
 	tenants    Tenants
 	migrations Migrations
@@ -40,7 +39,7 @@ type Migrator struct {
 // the database that db is open on, the master; the first call makes it, as the user
 // of db or of [WithDirect].
 func New(db *gorm.DB, tenants Tenants, migrations []*gormigrate.Migration, opts ...Option) *Migrator {
-	m := &Migrator{db: db, tenants: tenants, migrations: migrations}
+	m := &Migrator{executor: executor{db: db}, tenants: tenants, migrations: migrations}
 	var errs [4]error
 	m.config, errs[0] = newConfig(opts)
 	m.connector, errs[1] = connectorOf(db)

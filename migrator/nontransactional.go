@@ -22,9 +22,8 @@ var errOutside = errors.New("migrator: the migration can't run in a transaction"
 // EXISTS for example. Invalid indexes, which a CREATE INDEX CONCURRENTLY that fails
 // leaves, are dropped. Behind a transaction pooler it takes [WithDirect].
 //
-// A new tenant is made in one transaction, by a catalog. There, the word CONCURRENTLY
-// is left out of the migration's statements about indexes; of other statements that
-// can't run in a transaction it must leave out itself.
+// At a new place, such as that of a tenant who signs up, the word CONCURRENTLY is left
+// out of the migration's statements about indexes: see [Migrations.Apply].
 func NoTransaction(m *gormigrate.Migration) *gormigrate.Migration {
 	if m == nil {
 		return nil
@@ -41,34 +40,33 @@ func NoTransaction(m *gormigrate.Migration) *gormigrate.Migration {
 
 func outside(f func(*gorm.DB) error) func(*gorm.DB) error {
 	return func(tx *gorm.DB) error {
-		_, inTx := tx.Statement.ConnPool.(gorm.TxCommitter)
-		if _, ok := tx.Statement.ConnPool.(*inline); inTx && !ok {
+		if _, inTx := tx.Statement.ConnPool.(gorm.TxCommitter); inTx {
 			return errOutside
 		}
 		return f(tx)
 	}
 }
 
-// inline is a transaction in which indexes are not made concurrently.
-type inline struct {
-	gorm.ConnPool
-	gorm.TxCommitter
-}
+// withoutConcurrently is a pinned connection on which indexes are not made concurrently.
+type withoutConcurrently struct{ gorm.ConnPool }
 
-// inlined returns a session of the transaction tx for marked migrations.
-func inlined(tx *gorm.DB) *gorm.DB {
-	committer, ok := tx.Statement.ConnPool.(gorm.TxCommitter)
-	if !ok {
-		return tx
-	}
-	session := tx.Session(&gorm.Session{NewDB: true, Context: tx.Statement.Context}) // a context makes the statement a copy
-	session.Statement.ConnPool = &inline{tx.Statement.ConnPool, committer}
-	return session
-}
+// Underlying returns the connection.
+func (w *withoutConcurrently) Underlying() gorm.ConnPool { return w.ConnPool }
 
 var concurrently = regexp.MustCompile(`(?is)^((?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*(?:create\s+(?:unique\s+)?|drop\s+)index|reindex\s+(?:\([^)]*\)\s*)?(?:index|table))\s+concurrently\b`)
 
 // ExecContext leaves out CONCURRENTLY.
-func (i *inline) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	return i.ConnPool.ExecContext(ctx, concurrently.ReplaceAllString(query, "$1"), args...)
+func (w *withoutConcurrently) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	return w.ConnPool.ExecContext(ctx, concurrently.ReplaceAllString(query, "$1"), args...)
+}
+
+// BeginTx begins a transaction on the connection.
+func (w *withoutConcurrently) BeginTx(ctx context.Context, opts *sql.TxOptions) (gorm.ConnPool, error) {
+	switch pool := w.ConnPool.(type) {
+	case gorm.TxBeginner:
+		return pool.BeginTx(ctx, opts)
+	case gorm.ConnPoolBeginner:
+		return pool.BeginTx(ctx, opts)
+	}
+	return nil, gorm.ErrInvalidTransaction
 }

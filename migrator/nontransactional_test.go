@@ -18,6 +18,7 @@ import (
 	"github.com/tenantry/tenantry/internal/pgserver/pgtest"
 	"github.com/tenantry/tenantry/migrator"
 	"github.com/tenantry/tenantry/plugin"
+	"github.com/tenantry/tenantry/scope"
 )
 
 const (
@@ -259,8 +260,8 @@ func TestNoTransactionWithPlainGormigrate(t *testing.T) {
 	}
 }
 
-// TestApplyMakesIndexesInItsTransaction, as a catalog does for a new tenant.
-func TestApplyMakesIndexesInItsTransaction(t *testing.T) {
+// TestApplyMakesNoIndexConcurrently at a new place.
+func TestApplyMakesNoIndexConcurrently(t *testing.T) {
 	t.Parallel()
 	dsn := pgtest.Database(t)
 	list := tenants(t, "acme")
@@ -272,12 +273,11 @@ func TestApplyMakesIndexesInItsTransaction(t *testing.T) {
 		index("0008", "/* for the list */ create index concurrently by_cents on invoices (cents)"),
 		index("0009", "-- for the list\ncreate index concurrently by_title on invoices (title)"),
 		migrator.NoTransaction(&gormigrate.Migration{ID: "0010", Migrate: func(tx *gorm.DB) error {
-			return tx.Transaction(func(tx *gorm.DB) error { // a savepoint
+			return tx.Transaction(func(tx *gorm.DB) error {
 				return tx.Exec("insert into invoices (title) values ('create index concurrently')").Error
 			})
 		}})))
-	db := asTenant(t, dsn, list[0])
-	if err := db.Transaction(func(tx *gorm.DB) error { return migrations.Apply(tx) }); err != nil {
+	if err := migrations.Apply(scope.With(t.Context(), list[0]), migrator.NewPlace{DB: open(t, dsn, plugin.BySchema())}); err != nil {
 		t.Fatal(err)
 	}
 	if got := ask[string](t, admin(t, dsn), indexesOf, "tenant_acme"); got != "by_cents by_title invoices_title" {

@@ -141,7 +141,7 @@ var errRehearsed = errors.New("migrator: rehearsed")
 // rehearse runs migrations of a tenant, rolls them back, and returns what they
 // sent. What follows one that can't run in a transaction can't be known.
 func (m *Migrator) rehearse(ctx context.Context, t scope.Tenant, ids []string) (sent []Statement, err error) {
-	v := m.visitOf(ctx, t, false, nil)
+	v := newAttempt(ctx, t, false, nil)
 	v.steps = func([]string) (steps []step, err error) {
 		for i, id := range ids {
 			at := slices.Index(m.migrations.ids(), id)
@@ -164,7 +164,7 @@ func (m *Migrator) rehearse(ctx context.Context, t scope.Tenant, ids []string) (
 		last.Migrate = func(*gorm.DB) error { return errRehearsed }
 		return append(steps, step{migration: &last}), nil
 	}
-	_, err = m.tryHard(v, func(int, error) { sent = nil }, func(step) {})
+	_, err = m.retryLocks(v, func(int, error) { sent = nil }, func(step) {})
 	if errors.Is(err, errRehearsed) {
 		return sent, nil
 	}

@@ -2,6 +2,7 @@ package migrator
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"time"
 )
@@ -38,4 +39,33 @@ func wait(ctx context.Context, d time.Duration) error {
 	case <-timer.C:
 		return nil
 	}
+}
+
+// retryLocks runs an attempt, and again, up to maxTries times, if it could not have a lock
+// or was chosen as the victim of a deadlock. tried is called before each try, and after
+// it with the error if there will be another.
+func (e *executor) retryLocks(a attempt, tried func(try int, err error), did func(step)) (out attemptResult, err error) {
+	out.did = did
+	for try := 1; ; try++ {
+		tried(try, nil)
+		err = e.runAttemptSafely(a, &out)
+		if !isCode(err, "55P03", "40P01") || try == maxTries || a.ctx.Err() != nil {
+			return out, err
+		}
+		a.listed = nil // what was done is not in it
+		tried(try, err)
+		if wait(a.ctx, pause(try)) != nil {
+			return out, err
+		}
+	}
+}
+
+// runAttemptSafely makes the panic of a migration an error.
+func (e *executor) runAttemptSafely(a attempt, out *attemptResult) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("a migration panicked: %v", p)
+		}
+	}()
+	return e.runAttempt(a, out)
 }

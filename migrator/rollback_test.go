@@ -234,7 +234,7 @@ func TestRollbackRunDoesNotTouchAnotherTenantOfTheSameID(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustExec(t, pool, "drop schema tenant_acme cascade", "create schema tenant_acme")
-	err = asTenant(t, dsn, acme[0]).Transaction(func(tx *gorm.DB) error { return migrator.Migrations(reversible()).Apply(tx) })
+	err = migrator.Migrations(reversible()).Apply(scope.With(t.Context(), acme[0]), migrator.NewPlace{DB: db})
 	if err != nil {
 		t.Fatal(err)
 	}

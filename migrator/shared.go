@@ -20,7 +20,7 @@ func (m *Migrator) migrateShared(ctx context.Context, l *ledger) (applied []stri
 	if pending, err := m.pendingShared(ctx); err != nil || len(pending) == 0 {
 		return nil, err
 	}
-	v := visit{
+	v := attempt{
 		ctx:   ctx,
 		lock:  fleetLock,
 		ready: l.drain,
@@ -34,7 +34,7 @@ func (m *Migrator) migrateShared(ctx context.Context, l *ledger) (applied []stri
 			return steps, nil
 		},
 	}
-	_, err = m.tryHard(v, func(_ int, err error) {
+	_, err = m.retryLocks(v, func(_ int, err error) {
 		if err != nil {
 			m.progress(Event{Kind: EventRetrying, Err: err})
 		}

@@ -229,24 +229,24 @@ func (s *shift) migrate(ctx context.Context, c claimed) {
 	start := time.Now()
 	r := &Result{Tenant: c.tenant, State: Failed}
 	s.board.tell(Event{Kind: EventStarted, Tenant: c.tenant})
-	out := visited{}
+	out := attemptResult{}
 	err := errors.New("a migration ended its goroutine")
-	defer func() { // also when visit does not return
+	defer func() { // also when attempt does not return
 		r.Duration = time.Since(start)
 		s.finish(ctx, c, r, out, err)
 	}()
-	out, err = s.visit(ctx, c, r)
+	out, err = s.attempt(ctx, c, r)
 }
 
-// visit does what is to be done for the tenant, and once more if a lock could not
+// attempt does what is to be done for the tenant, and once more if a lock could not
 // be had.
-func (s *shift) visit(ctx context.Context, c claimed, r *Result) (visited, error) {
+func (s *shift) attempt(ctx context.Context, c claimed, r *Result) (attemptResult, error) {
 	e := s.fleet[c.tenant]
-	v := s.m.visitOf(ctx, c.tenant, e != nil && len(e.applied) > 0, func(applied []string) ([]step, error) { return s.order.steps(c.tenant, applied) })
+	v := newAttempt(ctx, c.tenant, e != nil && len(e.applied) > 0, func(applied []string) ([]step, error) { return s.order.steps(c.tenant, applied) })
 	if v.known && !c.taken { // of what a dead process has done, the ledger may not know
 		v.listed = e.applied
 	}
-	return s.m.tryHard(v, func(try int, err error) {
+	return s.m.retryLocks(v, func(try int, err error) {
 		r.Attempts = try
 		if err != nil {
 			s.board.tell(Event{Kind: EventRetrying, Tenant: c.tenant, Err: err})
@@ -264,7 +264,7 @@ func stepEvent(t scope.Tenant, s step) Event {
 }
 
 // finish fills in the result and hands it to the scribe.
-func (s *shift) finish(ctx context.Context, c claimed, r *Result, out visited, err error) {
+func (s *shift) finish(ctx context.Context, c claimed, r *Result, out attemptResult, err error) {
 	o := outcome{Tenant: c.tenant, Tries: r.Attempts, Seconds: r.Duration.Seconds()}
 	for _, st := range out.done {
 		if st.back {

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
-	"gorm.io/gorm"
 
 	"github.com/tenantry/tenantry/internal/pgserver/pgtest"
 	"github.com/tenantry/tenantry/migrator"
@@ -76,7 +75,7 @@ func BenchmarkTenant(b *testing.B) {
 		}
 		each("migrations", func(ctx context.Context, schema string) {
 			execute(b, conn, "create schema "+schema)
-			if err := db.WithContext(ctx).Transaction(func(tx *gorm.DB) error { return list.Apply(tx) }); err != nil {
+			if err := list.Apply(ctx, migrator.NewPlace{DB: db}); err != nil {
 				b.Fatal(err)
 			}
 		})

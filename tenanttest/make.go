@@ -5,13 +5,13 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
-	"gorm.io/gorm"
 
 	"github.com/tenantry/tenantry/internal/driver"
+	"github.com/tenantry/tenantry/migrator"
 	"github.com/tenantry/tenantry/scope"
 )
 
-// make runs the migrations in a new schema, in one transaction. One at a time:
+// make runs the migrations in a new schema. One at a time:
 // GORM's AutoMigrate is not quite safe for concurrent use (see migrator.New), and
 // would alarm the race detector.
 func (f *Factory) make(ctx context.Context, tenant scope.Tenant) (*schema, error) {
@@ -25,13 +25,10 @@ func (f *Factory) make(ctx context.Context, tenant scope.Tenant) (*schema, error
 	if err != nil {
 		return nil, err
 	}
-	ctx = scope.With(ctx, tenant)
-	creating := driver.WithPreamble(ctx, func(*driver.Target) driver.Preamble {
-		quoted := pgx.Identifier{name}.Sanitize()
-		return driver.Preamble{SQL: fmt.Sprintf("create schema %[1]s; comment on schema %[1]s is '%s'; ", quoted, markOf(f.life.key))}
-	})
-	err = f.db.WithContext(creating).Transaction(func(tx *gorm.DB) error {
-		return f.migrations.Apply(tx.WithContext(ctx))
+	quoted := pgx.Identifier{name}.Sanitize()
+	err = f.migrations.Apply(scope.With(ctx, tenant), migrator.NewPlace{
+		DB:           f.db,
+		CreateSchema: fmt.Sprintf("create schema if not exists %[1]s; comment on schema %[1]s is '%s'; ", quoted, markOf(f.life.key)),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("tenanttest: make a tenant: %w", err)

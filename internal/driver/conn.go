@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-
-	"github.com/tenantry/tenantry/scope"
 )
 
 // conn is a shell that holds a lease from the first statement on until
@@ -20,6 +18,7 @@ type conn struct {
 	txScope   Scope    // of the transaction
 	opening   *opening // the transaction, as long as the server does not know of it
 	failed    error    // why the transaction could not begin
+	noControl bool     // RefuseControl was sent: text may neither begin nor end a transaction
 }
 
 var (
@@ -46,7 +45,7 @@ func (c *conn) ResetSession(context.Context) error { return nil }
 
 // Close ends the lease.
 func (c *conn) Close() error {
-	c.inTx, c.opening, c.failed = false, nil, nil
+	c.inTx, c.opening, c.failed, c.noControl = false, nil, nil, false
 	return c.empty()
 }
 
@@ -76,7 +75,7 @@ func (c *conn) CheckNamedValue(*driver.NamedValue) error { return nil }
 // enter returns the lease for a statement under ctx. It is the one gate: what
 // has no scope, or another scope than the open transaction, ends here.
 func (c *conn) enter(ctx context.Context) (*lease, error) {
-	s, err := scopeOf(ctx)
+	s, err := c.connector.scopeOf(ctx)
 	if err != nil {
 		c.connector.Counters.Refused.Add(1)
 		return nil, err
@@ -97,7 +96,7 @@ func (c *conn) enterTx(s Scope) (*lease, error) {
 	switch {
 	case s != c.txScope:
 		c.connector.Counters.Mismatched.Add(1)
-		return nil, &scope.MismatchError{Began: c.txScope.Tenant, Asked: s.Tenant}
+		return nil, c.txScope.mismatch(s)
 	case c.failed != nil:
 		return nil, fmt.Errorf("tenantry: the transaction could not begin: %w", c.failed)
 	case c.opening == nil && c.lease.idle() && !c.lease.conn().PgConn().IsBusy() && !c.lease.conn().IsClosed():
@@ -122,7 +121,7 @@ func (c *conn) borrow(ctx context.Context, s Scope) (*lease, error) {
 	}
 	t, err := c.connector.Locator.Locate(ctx, s)
 	if err != nil {
-		return nil, &scope.TenantError{Op: "place", Tenant: s.Tenant, Err: err}
+		return nil, s.describe("place", err)
 	}
 	if more := settingsOf(ctx); len(more) > 0 {
 		t.Settings = slices.Concat(t.Settings, more)
@@ -133,7 +132,7 @@ func (c *conn) borrow(ctx context.Context, s Scope) (*lease, error) {
 	}
 	l, err := acquire(ctx, s, &t, pool)
 	if err != nil {
-		return nil, &scope.TenantError{Op: "connect", Tenant: s.Tenant, Err: err}
+		return nil, s.describe("connect", err)
 	}
 	c.lease = l
 	return l, nil

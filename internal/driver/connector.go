@@ -23,6 +23,9 @@ type Connector struct {
 	OnClose func() error
 	// Comments says that statements carry their tenant in a comment.
 	Comments bool
+	// Place names the one place of a connector whose statements need no tenant, under
+	// [WithPlace]; "" for a connector of tenants.
+	Place string
 	// Counters count what passes through; never nil.
 	Counters *Counters
 

@@ -4,6 +4,7 @@ import "errors"
 
 var (
 	errControlInTx     = errors.New("tenantry: the text begins or ends a transaction inside of one, and the tenant's settings would end with it: use Commit, Rollback or SavePoint")
+	errControlOutside  = errors.New("tenantry: the text begins or ends a transaction, but what is done here is recorded by a statement of its own: use db.Transaction")
 	errControlInScript = errors.New("tenantry: the script begins or ends transactions, and the tenant's settings would end with the first: leave out BEGIN and COMMIT, and run it in a transaction of db.Transaction")
 	errTaintPooled     = errors.New("tenantry: the text leaves state in the session (SET, RESET, PREPARE, LISTEN, …), and behind a transaction pooler the next tenant would find it: use SET LOCAL in a transaction, or connect directly")
 	errCopy            = errors.New("tenantry: the data of COPY FROM STDIN or TO STDOUT have no way through database/sql: use plugin.WithConn, with pgx's CopyFrom or PgConn().CopyTo")
@@ -16,6 +17,8 @@ func (c *conn) inspect(query string) (traits, error) {
 	switch {
 	case t.control && c.inTx:
 		return t, errControlInTx
+	case t.control && c.noControl:
+		return t, errControlOutside
 	case t.control && t.commands > 1:
 		return t, errControlInScript
 	case t.taints && c.lease.link.pooled():

@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tenantry/tenantry/internal/wire"
-	"github.com/tenantry/tenantry/scope"
 )
 
 // SQLSTATEs that this package acts on (Appendix A of the PostgreSQL manual).
@@ -234,5 +233,5 @@ func (l *lease) failed(op string, err error) error {
 	case Refuses(err, refusalUsage):
 		err = fmt.Errorf("%w: grant USAGE on schema %q to the role that the tenant's statements run as", err, l.target.Schema)
 	}
-	return &scope.TenantError{Op: op, Tenant: l.scope.Tenant, Err: err}
+	return l.scope.describe(op, err)
 }

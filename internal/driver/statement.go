@@ -93,8 +93,14 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 // statements if it has no arguments.
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	if len(args) == 1 {
-		if work, ok := args[0].Value.(Work); ok {
-			return c.work(ctx, work)
+		switch order := args[0].Value.(type) {
+		case Work:
+			return c.work(ctx, order)
+		case SettingsAgain:
+			return c.settingsAgain(ctx, order)
+		case RefuseControl:
+			c.noControl = true
+			return driver.ResultNoRows, nil
 		}
 	}
 	query, values, t, err := c.admit(ctx, query, args)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,15 +20,16 @@ import (
 	"github.com/tenantry/tenantry/scope"
 )
 
-// visit is the work on one tenant, or on the shared tables.
-type visit struct {
-	ctx   context.Context // names the tenant, or the shared scope
-	lock  string          // SQL of the key of its advisory lock
-	known bool            // its tracking table was seen once
+// attempt is the work on one place: a tenant's, or that of the shared tables.
+type attempt struct {
+	ctx      context.Context // names the tenant, or the shared scope
+	lock     string          // SQL of the key of its advisory lock; "" if newPlace.Begin locks
+	known    bool            // its tracking table was seen once
+	newPlace *NewPlace       // nil for a place that may be in use
 
-	// listed is what is applied by the ledger, sorted; nil if that is not to be relied
-	// on. The steps then begin before the tracking table was read, and if it turns out
-	// to be otherwise nothing of them is left.
+	// listed is what is applied according to the ledger, sorted; nil if the ledger may be
+	// out of date. If it is set, the steps begin before the tracking table was read, and
+	// are rolled back if the table says otherwise.
 	listed []string
 
 	// steps says what is to be done, given what is applied.
@@ -37,9 +39,9 @@ type visit struct {
 	ready func(context.Context) error
 }
 
-// visitOf returns the visit of a tenant. known is that it has a tracking table.
-func (m *Migrator) visitOf(ctx context.Context, t scope.Tenant, known bool, steps func([]string) ([]step, error)) visit {
-	return visit{
+// newAttempt returns the attempt at a tenant. known says that it has a tracking table.
+func newAttempt(ctx context.Context, t scope.Tenant, known bool, steps func([]string) ([]step, error)) attempt {
+	return attempt{
 		ctx:   scope.With(ctx, t),
 		lock:  "pg_catalog.hashtextextended('tenantry/migrator/" + t.String() + "', 0)",
 		known: known,
@@ -47,11 +49,11 @@ func (m *Migrator) visitOf(ctx context.Context, t scope.Tenant, known bool, step
 	}
 }
 
-// visited is what a visit has done.
-type visited struct {
+// attemptResult is what an attempt has done.
+type attemptResult struct {
 	applied []string // what is applied now, sorted; nil if that isn't known
 	done    []step
-	did     func(step) // is told of each step that is committed
+	did     func(step) // called for each step that is committed
 }
 
 // busyWords is what BEGIN says if it can't have the tenant's lock, as part of
@@ -63,21 +65,22 @@ func isBusy(err error) bool {
 	return driver.Refuses(err, busyWords)
 }
 
-// carryOut does all steps of a visit: in one transaction, interrupted only by steps
-// that can't run in one.
-func (m *Migrator) carryOut(v visit, out *visited) error {
+// runAttempt does all steps of an attempt: in one transaction, interrupted only by steps
+// that can't run in one. At a new place one more transaction follows such a step if it
+// was the last.
+func (e *executor) runAttempt(a attempt, out *attemptResult) error {
 	for {
-		part, next, err := m.transact(v)
+		part, next, err := e.transact(a)
 		var lost *lostCommit
-		if errors.As(err, &lost) && v.ctx.Err() == nil {
-			part, next, err = m.findOut(v, lost)
+		if errors.As(err, &lost) && a.ctx.Err() == nil {
+			part, next, err = e.resolveLostCommit(a, lost)
 		}
 		out.add(part)
 		if err != nil || next == nil {
 			return err
 		}
-		v.listed = nil // it was
-		part, err = m.outside(v, *next)
+		a.listed = nil // out of date after the first transaction
+		part, err = e.runNonTransactional(a, *next)
 		out.add(part)
 		if err != nil {
 			return err
@@ -85,37 +88,38 @@ func (m *Migrator) carryOut(v visit, out *visited) error {
 	}
 }
 
-// lostCommit is that a connection broke while COMMIT was on its way.
+// lostCommit says that the connection broke during COMMIT: whether it took effect is
+// unknown.
 type lostCommit struct {
 	err  error
-	out  visited // what was to be committed
+	out  attemptResult // what was to be committed
 	next *step
 }
 
 func (l *lostCommit) Error() string { return l.err.Error() }
 func (l *lostCommit) Unwrap() error { return l.err }
 
-// unbegun is that a transaction could not begin, and PostgreSQL has not refused it.
-type unbegun struct{ err error }
+// beginError says that the connection broke before the transaction began: nothing ran.
+type beginError struct{ err error }
 
-func (u *unbegun) Error() string { return u.err.Error() }
-func (u *unbegun) Unwrap() error { return u.err }
+func (b *beginError) Error() string { return b.err.Error() }
+func (b *beginError) Unwrap() error { return b.err }
 
-// isUnbegun reports whether err says that a connection broke before the transaction
-// had begun. The pool does not see at once that a server, or what is in between, has
-// closed what it keeps; and nothing has run. That there is no connection at all, or no
-// place for the tenant, is not meant.
-func isUnbegun(err error) bool {
-	var u *unbegun
+// isBroken reports whether err says that a connection of the pool broke before the
+// transaction began: the pool does not notice at once that the server, or a proxy, has
+// closed it. That no connection could be opened, or no place found for the tenant, is
+// another error.
+func isBroken(err error) bool {
+	var u *beginError
 	var failed *scope.TenantError
 	return errors.As(err, &u) && errors.As(u.err, &failed) && failed.Op == "begin"
 }
 
-// findOut looks whether a COMMIT without an answer took effect. If it did not, the
-// steps are done once more: nothing of them is left.
-func (m *Migrator) findOut(v visit, lost *lostCommit) (visited, *step, error) {
+// resolveLostCommit finds out whether a COMMIT without an answer took effect. If it did
+// not, the steps are done once more: nothing of them is left.
+func (e *executor) resolveLostCommit(v attempt, lost *lostCommit) (attemptResult, *step, error) {
 	v.listed = nil // the ledger does not know either
-	out, next, err := m.transact(v)
+	out, next, err := e.transact(v)
 	if err == nil && len(out.done) == 0 && slices.Equal(out.applied, lost.out.applied) {
 		return lost.out, lost.next, nil
 	}
@@ -123,7 +127,7 @@ func (m *Migrator) findOut(v visit, lost *lostCommit) (visited, *step, error) {
 }
 
 // add adds what a part of the work has done.
-func (v *visited) add(part visited) {
+func (v *attemptResult) add(part attemptResult) {
 	if part.applied != nil {
 		v.applied = part.applied
 	}
@@ -136,10 +140,10 @@ func (v *visited) add(part visited) {
 // transact does steps in one transaction, as far as they can run in one, and
 // returns the first that can't. It waits for other processes outside of
 // transactions: CREATE INDEX CONCURRENTLY waits for all that are in one.
-func (m *Migrator) transact(v visit) (out visited, next *step, err error) {
+func (e *executor) transact(v attempt) (out attemptResult, next *step, err error) {
 	for try := 1; ; try++ {
-		err = insist(v.ctx, isUnbegun, func() error {
-			out, next, err = m.tryTransact(v)
+		err = insist(v.ctx, isBroken, func() error {
+			out, next, err = e.tryTransact(v)
 			return err
 		})
 		if errors.Is(err, errListed) {
@@ -150,7 +154,7 @@ func (m *Migrator) transact(v visit) (out visited, next *step, err error) {
 			return out, next, err
 		}
 		if try == maxTries {
-			m.logger.Warn("migrator: another session holds the lock of a tenant, maybe of a process that hangs", slog.Any("error", err))
+			e.logger.Warn("migrator: another session holds the lock of a tenant, maybe of a process that hangs", slog.Any("error", err))
 		}
 		if err := wait(v.ctx, pause(min(try, maxTries))); err != nil {
 			return out, nil, err
@@ -158,21 +162,23 @@ func (m *Migrator) transact(v visit) (out visited, next *step, err error) {
 	}
 }
 
-// errListed is that the ledger's list is not the tenant's.
+// errListed says that the ledger's list is not the tenant's.
 var errListed = errors.New("the tenant has other migrations than the ledger says")
 
 // tryTransact needs two round trips besides those of the steps: BEGIN, which also
 // reads what is applied, and COMMIT, which also records. If the ledger's list can be
 // relied on, BEGIN goes with the first step.
-func (m *Migrator) tryTransact(v visit) (out visited, next *step, err error) {
+func (e *executor) tryTransact(v attempt) (out attemptResult, next *step, err error) {
 	var table trackingTable
+	var settings, pathCheck string
 	before := v.listed
 	begun, performed := false, false
 	var refused error
 	ctx := driver.WithPreamble(v.ctx, func(t *driver.Target) driver.Preamble {
 		begun, refused = false, nil // database/sql may try another connection
+		settings, pathCheck = t.SettingsSQL(), t.PathCheckSQL()
 		p := v.preamble(t)
-		p.Query = m.limits()
+		p.Query = e.limits()
 		if t.Schema != "" {
 			table = tableIn(t.Schema)
 			p.Query += table.copySQL()
@@ -183,20 +189,25 @@ func (m *Migrator) tryTransact(v visit) (out visited, next *step, err error) {
 				}
 				return nil
 			}
-			p.Later = v.listed != nil && v.ready == nil
+			p.Later = v.listed != nil && v.ready == nil && v.newPlace == nil
 			p.Refused = func(err error) { begun, refused = false, err }
 		}
 		return p
 	})
-	ctx = driver.WithEpilogue(ctx, func() string { return table.record(out.done) })
-	err = m.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+	ctx = driver.WithEpilogue(ctx, func() string {
+		if len(out.done) == 0 {
+			return ""
+		}
+		// The last step may have moved search_path: triggers of deferred constraints
+		// run in COMMIT.
+		return settings + table.record(out.done) + "; " + pathCheck
+	})
+	err = e.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
 		// From here on without the preamble: a migration may begin other
 		// transactions with this context. The statement is this transaction's alone.
 		tx.Statement.Context = v.ctx
-		if v.ready != nil {
-			if err := v.ready(v.ctx); err != nil {
-				return err
-			}
+		if err := v.begin(tx); err != nil {
+			return err
 		}
 		if table == "" {
 			begun = true
@@ -207,7 +218,10 @@ func (m *Migrator) tryTransact(v visit) (out visited, next *step, err error) {
 				return err
 			}
 		}
-		out, next, err = m.perform(tx, v, before)
+		out, next, err = e.perform(tx, v, before)
+		if err == nil && next == nil {
+			err = v.finish(tx)
+		}
 		performed = err == nil
 		return err
 	}, &sql.TxOptions{Isolation: sql.LevelReadCommitted}) // what is seen after the lock is what the lock protects
@@ -218,13 +232,13 @@ func (m *Migrator) tryTransact(v visit) (out visited, next *step, err error) {
 		err = fmt.Errorf("%w: the ledger knows of migrations of the tenant, but its tracking table is gone, or its whole schema: restore it from a backup, or call Verify if the tenant is to begin anew", err)
 	}
 	if err != nil && !begun && isLost(err) && !errors.Is(err, errListed) {
-		err = &unbegun{err}
+		err = &beginError{err}
 	}
 	if err != nil && performed && isLost(err) {
 		err = &lostCommit{err: err, out: out, next: next}
 	}
 	if err != nil {
-		return visited{}, nil, err
+		return attemptResult{}, nil, err
 	}
 	return out, next, nil
 }
@@ -236,32 +250,67 @@ func isLost(err error) bool {
 	return !errors.As(err, &pgErr) || strings.HasPrefix(pgErr.Code, "57") || strings.HasPrefix(pgErr.Code, "08")
 }
 
-// perform does the steps in tx, up to the first that can't run there.
-func (m *Migrator) perform(tx *gorm.DB, v visit, before []string) (out visited, next *step, err error) {
+// begin waits, under the lock, until the work in tx may begin.
+func (v *attempt) begin(tx *gorm.DB) error {
+	if v.newPlace != nil && v.newPlace.Begin != nil {
+		return v.newPlace.Begin(tx)
+	}
+	if v.ready != nil {
+		return v.ready(v.ctx)
+	}
+	return nil
+}
+
+// finish ends the work in the last transaction.
+func (v *attempt) finish(tx *gorm.DB) error {
+	if v.newPlace != nil && v.newPlace.Finish != nil {
+		return v.newPlace.Finish(tx)
+	}
+	return nil
+}
+
+// perform does the steps in tx, up to the first that can't run there. Each step begins
+// with the tenant's settings and the migrator's limits, whatever the one before it set.
+func (e *executor) perform(tx *gorm.DB, v attempt, before []string) (out attemptResult, next *step, err error) {
 	steps, err := v.steps(before)
 	if err != nil {
 		return out, nil, err
 	}
 	for i, s := range steps {
-		if i == 1 {
-			if err := m.hurry(tx); err != nil {
-				return visited{}, nil, err
+		if i > 0 {
+			if err := tellDriver(tx, driver.SettingsAgain(e.laterLimits())); err != nil {
+				return attemptResult{}, nil, err
 			}
 		}
+		session, err := forMigration(tx)
+		if err != nil {
+			return attemptResult{}, nil, err
+		}
 		start := time.Now()
-		err := s.run(tx, nil)
+		err = s.run(session)
 		s.took = time.Since(start)
 		if errors.Is(err, errOutside) {
 			next = &s
 			break
 		}
 		if err != nil {
-			return visited{}, nil, err
+			return attemptResult{}, nil, err
 		}
 		out.done = append(out.done, s)
 	}
+	if v.newPlace != nil && v.newPlace.Finish != nil && len(out.done) > 0 {
+		if err := tellDriver(tx, driver.SettingsAgain(e.laterLimits())); err != nil {
+			return attemptResult{}, nil, err
+		}
+	}
 	out.applied = after(before, out.done)
 	return out, next, nil
+}
+
+// tellDriver tells the driver something by way of the connection of db.
+func tellDriver(db *gorm.DB, what any) error {
+	_, err := db.Statement.ConnPool.ExecContext(db.Statement.Context, "-- "+reflect.TypeOf(what).Name(), what)
+	return err
 }
 
 // briefly is how long a step waits for a lock while the transaction holds those of
@@ -269,43 +318,47 @@ func (m *Migrator) perform(tx *gorm.DB, v visit, before []string) (out visited, 
 // so that in one with the application it is the migration that gives way.
 const briefly = 500 * time.Millisecond
 
-// hurry makes the statements that follow in tx wait no longer than briefly.
-func (m *Migrator) hurry(tx *gorm.DB) error {
-	if m.lockTimeout > 0 && m.lockTimeout <= briefly {
-		return nil
+// laterLimits are the limits of the steps behind the first.
+func (e *executor) laterLimits() string {
+	brief := *e
+	if e.lockTimeout == 0 || e.lockTimeout > briefly {
+		brief.lockTimeout = briefly
 	}
-	return execute(tx, fmt.Sprintf("set local lock_timeout = '%dms'", briefly.Milliseconds()))
+	return brief.limits()
 }
 
 // preamble locks the tenant against other migrators until the end of the
 // transaction, and makes sure that schema and table exist. The lock comes first: two sessions that create one
 // schema at a time collide in spite of IF NOT EXISTS. A session's lock would leak
 // through a transaction pooler, and one that is waited for holds a snapshot meanwhile.
-func (v visit) preamble(t *driver.Target) driver.Preamble {
+func (v attempt) preamble(t *driver.Target) driver.Preamble {
+	if v.lock == "" {
+		return driver.Preamble{SQL: v.newPlace.CreateSchema + create(t)}
+	}
 	lock := "pg_catalog.pg_try_advisory_xact_lock(" + v.lock + ")"
 	if t.Schema == "" || v.known {
-		return driver.Preamble{Unless: lock, Words: busyWords, Lead: yielding}
+		return driver.Preamble{Unless: lock, Words: busyWords, Lead: lowDeadlockTimeout}
 	}
-	return driver.Preamble{SQL: fmt.Sprintf("select %s, %s; %s", driver.RefuseUnless(lock, busyWords), yielding, create(t))}
+	return driver.Preamble{SQL: fmt.Sprintf("select %s, %s; %s", driver.RefuseUnless(lock, busyWords), lowDeadlockTimeout, create(t))}
 }
 
-// yielding makes the migration the one that gives way in a deadlock with the
+// lowDeadlockTimeout makes the migration the one that gives way in a deadlock with the
 // application, as it looks for one first: it is tried again, and no request fails. It
 // takes a right that superusers have and others can be granted.
-const yielding = "case when pg_catalog.has_parameter_privilege('deadlock_timeout', 'set') then pg_catalog.set_config('deadlock_timeout', '50ms', true) end"
+const lowDeadlockTimeout = "case when pg_catalog.has_parameter_privilege('deadlock_timeout', 'set') then pg_catalog.set_config('deadlock_timeout', '50ms', true) end"
 
 // limits are the same as limited, for the rest of a transaction. SET takes the server
 // less time than a function in a query, which is planned.
-func (m *Migrator) limits() string {
-	return "set local lock_timeout = " + strconv.FormatInt(m.lockTimeout.Milliseconds(), 10) +
-		"; set local statement_timeout = " + strconv.FormatInt(m.statementTimeout.Milliseconds(), 10) + "; "
+func (e *executor) limits() string {
+	return "set local lock_timeout = " + strconv.FormatInt(e.lockTimeout.Milliseconds(), 10) +
+		"; set local statement_timeout = " + strconv.FormatInt(e.statementTimeout.Milliseconds(), 10) + "; "
 }
 
 // limited returns a context whose statements wait and run only so long.
-func (m *Migrator) limited(ctx context.Context) context.Context {
+func (e *executor) limited(ctx context.Context) context.Context {
 	return driver.WithSettings(ctx,
-		driver.Setting{Name: "lock_timeout", Value: strconv.FormatInt(m.lockTimeout.Milliseconds(), 10)},
-		driver.Setting{Name: "statement_timeout", Value: strconv.FormatInt(m.statementTimeout.Milliseconds(), 10)})
+		driver.Setting{Name: "lock_timeout", Value: strconv.FormatInt(e.lockTimeout.Milliseconds(), 10)},
+		driver.Setting{Name: "statement_timeout", Value: strconv.FormatInt(e.statementTimeout.Milliseconds(), 10)})
 }
 
 // create makes the schema, unless somebody else is to make it, and the tracking

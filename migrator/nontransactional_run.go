@@ -20,16 +20,29 @@ const cleanUpLimit = 20 * time.Second
 // are each database's own.
 const databaseLock = "pg_catalog.hashtextextended('tenantry/outside', 0)"
 
-// outside does one step outside of a transaction, alone in the database, and
-// leaves no invalid index behind.
-func (m *Migrator) outside(v visit, s step) (out visited, err error) {
+// runNonTransactional does one step outside of a transaction, alone in the database, and
+// leaves no invalid index behind. At a new place there are no such indexes, and others
+// may be at work in the database.
+func (e *executor) runNonTransactional(v attempt, s step) (out attemptResult, err error) {
+	if v.newPlace != nil {
+		err := e.pinned(v.ctx, func(c *gorm.DB) error {
+			if err := v.begin(c); err != nil {
+				return err
+			}
+			c = c.Session(&gorm.Session{NewDB: true, Context: v.ctx})
+			c.Statement.ConnPool = &withoutConcurrently{c.Statement.ConnPool}
+			out, err = performOutside(c, v, s)
+			return err
+		})
+		return out, err
+	}
 	begun := false
-	err = m.alone(v, func(c *gorm.DB) error {
+	err = e.withSessionLocks(v, func(c *gorm.DB) error {
 		begun = true
 		if err := dropInvalid(c); err != nil {
 			return &migrationError{id: s.migration.ID, back: s.back, err: err}
 		}
-		out, err = m.performOutside(c, v, s)
+		out, err = performOutside(c, v, s)
 		return err
 	})
 	if err == nil || !begun {
@@ -39,13 +52,14 @@ func (m *Migrator) outside(v visit, s step) (out visited, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.ctx), cleanUpLimit)
 	defer cancel()
 	v.ctx = ctx
-	if left := m.alone(v, dropInvalid); left != nil {
+	if left := e.withSessionLocks(v, dropInvalid); left != nil {
 		err = errors.Join(err, fmt.Errorf("and the invalid indexes that it may have left could not be dropped, which the next run does: %w", left))
 	}
 	return out, err
 }
 
-func (m *Migrator) performOutside(c *gorm.DB, v visit, s step) (out visited, err error) {
+// performOutside does a step on the pinned connection c, and records it.
+func performOutside(c *gorm.DB, v attempt, s step) (out attemptResult, err error) {
 	table, err := tableOf(c)
 	if err != nil {
 		return out, err
@@ -63,7 +77,7 @@ func (m *Migrator) performOutside(c *gorm.DB, v visit, s step) (out visited, err
 		return out, err
 	}
 	start := time.Now()
-	if err := s.run(c, nil); err != nil {
+	if err := s.run(c); err != nil {
 		return out, err
 	}
 	s.took = time.Since(start)
@@ -77,7 +91,7 @@ func (m *Migrator) performOutside(c *gorm.DB, v visit, s step) (out visited, err
 	if err := execute(c, table.record(done)); err != nil {
 		return out, err
 	}
-	return visited{applied: after(before, done), done: done}, nil
+	return attemptResult{applied: after(before, done), done: done}, nil
 }
 
 // errLockLost says that a step has ended its session, and with it the locks.
@@ -89,19 +103,28 @@ func backend(c *gorm.DB) (pid int, err error) {
 	return pid, err
 }
 
-// alone calls f with a session that holds the lock of the database and that of the
-// tenant. Its connection is closed afterwards, and the locks go with it: when the
+// pinned calls f with a connection that refuses text that begins or ends a transaction:
+// what follows it, up to the record of the step, would be lost with the transaction.
+func (e *executor) pinned(ctx context.Context, f func(*gorm.DB) error) error {
+	return e.db.WithContext(placed(e.limited(ctx))).Connection(func(c *gorm.DB) error {
+		if err := tellDriver(c, driver.RefuseControl{}); err != nil {
+			return err
+		}
+		return f(c)
+	})
+}
+
+// withSessionLocks calls f with a session that holds the lock of the database and that
+// of the tenant. Its connection is closed afterwards, and the locks go with it: when the
 // server still works for a process that is gone, they are still held.
-func (m *Migrator) alone(v visit, f func(*gorm.DB) error) error {
-	return m.db.WithContext(placed(m.limited(v.ctx))).Connection(func(c *gorm.DB) error {
+func (e *executor) withSessionLocks(v attempt, f func(*gorm.DB) error) error {
+	return e.pinned(v.ctx, func(c *gorm.DB) error {
 		// The database's lock comes last: who has it waits for nobody who needs it.
 		if err := lockSession(c, v.lock); err != nil {
 			return err
 		}
-		if v.ready != nil {
-			if err := v.ready(v.ctx); err != nil {
-				return err
-			}
+		if err := v.begin(c); err != nil {
+			return err
 		}
 		if err := lockSession(c, databaseLock); err != nil {
 			return err
@@ -134,7 +157,7 @@ func lockSession(c *gorm.DB, key string) error {
 }
 
 // invalid returns the indexes of the tenant's schema that are neither valid nor
-// being made at this moment, by whomever: of another role's work only the lock shows.
+// being built by any session now: the build of another role shows only in pg_locks.
 func invalid(c *gorm.DB) (names []string, err error) {
 	err = c.Raw(`select c.relname from pg_catalog.pg_index i
 		join pg_catalog.pg_class c on c.oid = i.indexrelid and c.relkind = 'i' and c.relnamespace = pg_catalog.current_schema()::pg_catalog.regnamespace

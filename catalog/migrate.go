@@ -1,0 +1,74 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"gorm.io/gorm"
+
+	"github.com/tenantry/tenantry/internal/driver"
+	"github.com/tenantry/tenantry/internal/guard"
+	"github.com/tenantry/tenantry/migrator"
+	"github.com/tenantry/tenantry/plugin"
+)
+
+// newPlace is a schema or database that was made for a tenant, a spare or a template,
+// and in which the migrations are to run.
+type newPlace struct {
+	server   *tenantRow // names the server
+	database string     // "" is the server's shared one
+	schemas  []string   // the path; the tables go into the first
+	scope    driver.Scope
+
+	begin  func(tx *gorm.DB) error // see migrator.NewPlace
+	finish func(tx *gorm.DB) error
+}
+
+// scope is what the statements of the row's migrations name: its tenant, or for a
+// spare the spare itself, which has none.
+func (r *tenantRow) scope() driver.Scope {
+	if r.spare {
+		return driver.Scope{Place: fmt.Sprintf("spare %q", r.ID)}
+	}
+	return driver.Scope{Tenant: r.id()}
+}
+
+// migrate runs the migrations at a new place as the administrator of its server, under
+// the driver that guards the statements of tenants. It has one connection, which nobody
+// had before and nobody gets after it.
+func (c *Catalog) migrate(ctx context.Context, p newPlace) (err error) {
+	dsn, err := c.connString(ctx, &p.server.Server)
+	if err != nil {
+		return err
+	}
+	cfg, err := plugin.Database{Server: dsn, Name: p.database}.Config()
+	if err != nil {
+		return err
+	}
+	cfg.MaxConns, cfg.MinConns, cfg.MinIdleConns = 1, 0, 0
+	limitDial(cfg.ConnConfig)
+	target := driver.Target{Schema: p.schemas[0], Managed: true}
+	path, err := plugin.SearchPath(p.schemas...)
+	if err != nil {
+		return err
+	}
+	for _, s := range path {
+		target.Settings = append(target.Settings, driver.Setting(s))
+	}
+	db, pool, err := guard.Open(cfg, p.scope, target, quiet())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, pool.Close()) }()
+	ctx = p.scope.On(ctx)
+	if c.migrations == nil {
+		return db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+			if err := p.begin(tx); err != nil {
+				return err
+			}
+			return p.finish(tx)
+		})
+	}
+	return c.migrations.Apply(ctx, migrator.NewPlace{DB: db, Begin: p.begin, Finish: p.finish})
+}

@@ -1,0 +1,49 @@
+package driver
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+)
+
+// SettingsAgain sets the settings of the open transaction once more, and then runs the
+// SQL, which must be the migrator's own: it is not inspected. Passed as the only
+// argument of an Exec, it is sent instead of the text.
+type SettingsAgain string
+
+// RefuseControl makes a pinned connection refuse text that begins or ends a transaction,
+// until it goes back to the pool. Passed as the only argument of an Exec, it is obeyed
+// and nothing is sent.
+type RefuseControl struct{}
+
+// settingsAgain sets what the transaction began with: SET, RESET, set_config or a
+// function may have changed it since.
+func (c *conn) settingsAgain(ctx context.Context, then SettingsAgain) (driver.Result, error) {
+	if _, err := c.enter(ctx); err != nil {
+		return nil, err
+	}
+	if !c.inTx {
+		return nil, errors.New("tenantry: only a transaction has settings to be set again")
+	}
+	if err := c.beginNow(ctx); err != nil {
+		return nil, err
+	}
+	if _, err := c.lease.simple(ctx, c.lease.target.SettingsSQL()+string(then)); err != nil {
+		return nil, c.lease.failed("apply settings", err)
+	}
+	return driver.ResultNoRows, nil
+}
+
+// SettingsSQL returns SQL that sets the settings of t for the open transaction; it ends
+// with a semicolon, or is empty.
+func (t *Target) SettingsSQL() string { return t.script(Preamble{}, local, trusting) }
+
+// PathCheckSQL returns SQL that fails unless search_path is what t sets it to, or ""
+// if t does not set it.
+func (t *Target) PathCheckSQL() string {
+	i := t.pathAt()
+	if i < 0 {
+		return ""
+	}
+	return "select " + RefuseUnless("pg_catalog.current_setting('"+searchPath+"') = "+Literal(t.Settings[i].Value), "tenantry: search_path leads elsewhere at the end of the transaction")
+}

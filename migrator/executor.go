@@ -1,0 +1,106 @@
+package migrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"gorm.io/gorm"
+)
+
+// executor applies migrations to one place. Everything that makes tables for a tenant
+// goes through it: the fleet's runs, and by [Migrations.Apply] the places that a
+// catalog or tenanttest makes.
+type executor struct {
+	config
+	db *gorm.DB
+}
+
+// NewPlace is a schema or database that was just made for a tenant, from which nobody
+// is served yet.
+type NewPlace struct {
+	// DB is GORM with the plugin on it.
+	DB *gorm.DB
+
+	// Begin is called first in every transaction and on every connection that works
+	// outside of one, mostly to lock the place: nil if nobody else can work on it. Its
+	// error ends the work.
+	Begin func(tx *gorm.DB) error
+
+	// Finish is called last in the last transaction, behind the migrations: nil for
+	// nothing.
+	Finish func(tx *gorm.DB) error
+
+	// CreateSchema is SQL that makes the schema unless it exists, in front of every
+	// transaction; it ends with a semicolon. "" where the schema is there already.
+	CreateSchema string
+}
+
+// Apply applies to a new place, that of the tenant of ctx, the migrations that it does not
+// have yet, under the same
+// rules as a [Migrator]: each in the tenant's search_path, whatever the one before it
+// did to that, in transactions that only Apply ends. It commits once, and once more before
+// and after each migration marked by [NoTransaction], from whose statements about indexes
+// it leaves out CONCURRENTLY: nobody writes to an empty place, and CONCURRENTLY would wait
+// for the longest transaction in the database. A migration that can't have a lock is tried
+// again, up to five times.
+//
+// An error names the migration. What was committed before it stays: the caller drops the
+// place, or calls Apply again.
+func (m Migrations) Apply(ctx context.Context, place NewPlace) error {
+	if err := checkMigrations(m); err != nil {
+		return err
+	}
+	if _, err := connectorOf(place.DB); err != nil {
+		return err
+	}
+	cfg, err := newConfig(nil)
+	if err != nil {
+		return err
+	}
+	e := executor{config: cfg, db: place.DB}
+	_, err = e.retryLocks(attempt{
+		ctx:      ctx,
+		newPlace: &place,
+		steps: func(applied []string) (steps []step, err error) {
+			if unknown := m.unknown(applied); len(unknown) > 0 {
+				return nil, &UnknownError{IDs: unknown}
+			}
+			for _, migration := range m.without(applied) {
+				steps = append(steps, step{migration: migration})
+			}
+			return steps, nil
+		},
+	}, func(int, error) {}, func(step) {})
+	return err
+}
+
+// errMigrationTx is what Commit and Rollback return to a migration.
+var errMigrationTx = errors.New("migrator: the transaction is the migrator's, which commits it together with the record of the migration: return nil to commit, or an error to roll back")
+
+// migrationTx is a transaction as a migration gets it: one that it can't end. A nested
+// tx.Transaction is a savepoint, as in any other.
+type migrationTx struct{ gorm.Tx }
+
+// Commit refuses.
+func (*migrationTx) Commit() error { return errMigrationTx }
+
+// Rollback refuses.
+func (*migrationTx) Rollback() error { return errMigrationTx }
+
+// Underlying returns the transaction.
+func (t *migrationTx) Underlying() gorm.ConnPool { return t.Tx }
+
+// forMigration returns a session of the transaction tx that can't end it.
+func forMigration(tx *gorm.DB) (*gorm.DB, error) {
+	session := tx.Session(&gorm.Session{NewDB: true, Context: tx.Statement.Context}) // a context makes the statement a copy
+	switch pool := tx.Statement.ConnPool.(type) {
+	case *gorm.PreparedStmtTX: // GORM looks for this type
+		session.Statement.ConnPool = &gorm.PreparedStmtTX{Tx: &migrationTx{pool.Tx}, PreparedStmtDB: pool.PreparedStmtDB}
+	case gorm.Tx:
+		session.Statement.ConnPool = &migrationTx{pool}
+	default:
+		return nil, fmt.Errorf("migrator: %T is no transaction", pool)
+	}
+	return session, nil
+}
