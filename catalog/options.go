@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"time"
 
+	"gorm.io/gorm"
+
 	"github.com/tenantry/tenantry/migrator"
 	"github.com/tenantry/tenantry/plugin"
 	"github.com/tenantry/tenantry/scope"
@@ -18,6 +20,7 @@ type Option func(*config) error
 type config struct {
 	keys        Keys
 	migrations  migrator.Migrations
+	gorm        gorm.Config // of the *gorm.DB that the migrations get
 	roles       bool
 	moved       bool
 	noTemplates bool
@@ -43,6 +46,21 @@ func WithMigrations(m migrator.Migrations) Option {
 			return errors.New("catalog: WithMigrations: there are no migrations")
 		}
 		c.migrations = m
+		return nil
+	}
+}
+
+// WithGORMConfig sets the configuration of the *gorm.DB that the migrations of a new tenant
+// get. Give it what gorm.Open got for the service's own, which the migrator uses for the
+// fleet: with another NamingStrategy AutoMigrate would make tables of other names for new
+// tenants. Its Logger sees the statements of migrations; the default logs nothing. The
+// catalog copies cfg, and leaves out its connection pool and plugins.
+func WithGORMConfig(cfg *gorm.Config) Option {
+	return func(c *config) error {
+		if cfg == nil {
+			return errors.New("catalog: WithGORMConfig: the configuration is nil")
+		}
+		c.gorm = *cfg
 		return nil
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
+	"gorm.io/gorm/schema"
 
 	"github.com/tenantry/tenantry/catalog"
 	"github.com/tenantry/tenantry/internal/pgserver/pgtest"
@@ -346,4 +347,23 @@ func migrateFleet(t *testing.T, list migrator.Migrations) made {
 		t.Errorf("another run did %+v, %v", again.Results, err)
 	}
 	return got
+}
+
+// TestNewTenantsGetTheTablesOfTheFleet also with another naming strategy than GORM's.
+func TestNewTenantsGetTheTablesOfTheFleet(t *testing.T) {
+	t.Parallel()
+	cfg := &gorm.Config{PrepareStmt: true, NamingStrategy: schema.NamingStrategy{SingularTable: true, TablePrefix: "my_"}}
+	c, _, master := service(t, catalog.WithGORMConfig(cfg))
+	first := create(t, c, catalog.New{ID: "first"})
+	later := migrator.Migrations(append(migrations(), &gormigrate.Migration{ID: "2", Migrate: func(tx *gorm.DB) error { return tx.AutoMigrate(&After{}) }}))
+	db := use(t, master, c, cfg)
+	if _, err := migrator.New(db, c, later).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	second := create(t, open(t, master, catalog.WithGORMConfig(cfg), catalog.WithMigrations(later), catalog.WithKeys(catalog.FixedKeys{testKey(t, "k2")})), catalog.New{ID: "second"})
+	for _, tenant := range []catalog.Tenant{first, second} {
+		if got := tablesOf(t, master, tenant.Schema); !slices.Equal(got, []string{"migrations", "my_after", "my_invoice"}) {
+			t.Errorf("%s has the tables %q", tenant.ID, got)
+		}
+	}
 }
