@@ -56,8 +56,8 @@ func (c *Catalog) gormConfig() *gorm.Config {
 }
 
 // migrate runs the migrations at a new place as the administrator of its server, under
-// the driver that guards the statements of tenants. It has one connection, which nobody
-// had before and nobody gets after it.
+// the driver that guards the statements of tenants. It needs one connection, and a
+// migration that uses tx.DB() another; nobody had them before and nobody gets them after.
 func (c *Catalog) migrate(ctx context.Context, p newPlace) (err error) {
 	dsn, err := c.connString(ctx, &p.server.Server)
 	if err != nil {
@@ -67,7 +67,7 @@ func (c *Catalog) migrate(ctx context.Context, p newPlace) (err error) {
 	if err != nil {
 		return err
 	}
-	cfg.MaxConns, cfg.MinConns, cfg.MinIdleConns = 1, 0, 0
+	cfg.MaxConns, cfg.MinConns, cfg.MinIdleConns = 4, 0, 0
 	limitDial(cfg.ConnConfig)
 	target := driver.Target{Schema: p.schemas[0], Managed: true}
 	path, err := plugin.SearchPath(p.schemas...)

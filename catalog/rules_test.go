@@ -152,6 +152,13 @@ func ruleCases() map[string]ruleCase {
 		}
 		return tx.Transaction(func(tx *gorm.DB) error { return tx.Exec("alter table befores add column more int").Error })
 	}), tables: all}
+	cases["another connection of the pool"] = ruleCase{list: call(func(tx *gorm.DB) error {
+		pool, err := tx.DB()
+		if err != nil {
+			return err
+		}
+		return pool.PingContext(tx.Statement.Context)
+	}), tables: all}
 	cases["a panic"] = ruleCase{list: call(func(*gorm.DB) error { panic("boom") }), refused: []string{"boom"}}
 	cases["a new value of an enum"] = ruleCase{list: migrator.Migrations{
 		sqlMigration("1", "create type mood as enum ('sad')", "create table befores (mood mood)"),
