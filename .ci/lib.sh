@@ -51,8 +51,8 @@ fi
 readonly passed=$scratch/passed # a line "package test" for each test that passed
 : >"$passed"
 
-# tests runs go test, with the tests that need programs beyond PostgreSQL. go vet runs by itself.
-tests() { go test -v -vet=off -count=1 -tags integration "$@" | "$root/.ci/console" "$passed"; }
+# tests runs go test, without go vet, which is a step of its own.
+tests() { go test -v -vet=off -count=1 "$@" | "$root/.ci/console" "$passed"; }
 
 # newest_postgres installs the newest PostgreSQL and prints the directory of its programs.
 newest_postgres() {
