@@ -42,8 +42,8 @@ func newService(ctx context.Context, db *gorm.DB, tenants *catalog.Catalog) (htt
 		return nil, err
 	}
 
-	// 2. What a crash has cut off is finished, and all tenants get the same tables,
-	// wherever they live.
+	// 2. Finish what a crash interrupted, and give all tenants the same tables, wherever
+	// they live.
 	if err := tenants.Repair(ctx); err != nil {
 		return nil, err
 	}
@@ -54,7 +54,7 @@ func newService(ctx context.Context, db *gorm.DB, tenants *catalog.Catalog) (htt
 	// 3. A customer signs up, and is served from the next request on.
 	r := gin.Default()
 	r.POST("/signup", func(c *gin.Context) {
-		ctx := context.WithoutCancel(c.Request.Context()) // who hangs up has signed up all the same
+		ctx := context.WithoutCancel(c.Request.Context()) // a client that disconnects is signed up nevertheless
 		_, err := tenants.Create(ctx, catalog.New{ID: c.PostForm("subdomain")})
 		var refused *catalog.InputError
 		switch {
@@ -73,7 +73,7 @@ func newService(ctx context.Context, db *gorm.DB, tenants *catalog.Catalog) (htt
 		return nil, err
 	}
 
-	// 5. From here on: ordinary GORM.
+	// 5. From here on it is ordinary GORM.
 	r.GET("/invoices", tenant, func(c *gin.Context) {
 		var invoices []Invoice
 		if err := db.WithContext(c.Request.Context()).Find(&invoices).Error; err != nil {

@@ -24,6 +24,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/tenantry/tenantry/catalog"
+	"github.com/tenantry/tenantry/internal/isolation"
 	"github.com/tenantry/tenantry/internal/pgserver/pgtest"
 	"github.com/tenantry/tenantry/migrator"
 	"github.com/tenantry/tenantry/scope"
@@ -241,7 +242,7 @@ func TestAKilledProcessLeavesWhatCanBeRepairedOrDropped(t *testing.T) {
 		for name, c := range work.kinds() {
 			t.Run(op+" a "+name, func(t *testing.T) {
 				t.Parallel()
-				for _, step := range c.steps(t) {
+				for _, step := range isolation.Crashes(t, c.steps(t)) {
 					at := c
 					at.Step = step
 					t.Run(step+" then repair", func(t *testing.T) { t.Parallel(); at.killAndRepair(t) })

@@ -19,7 +19,8 @@ import (
 
 const (
 	pooledStatements = 5_000
-	pooledServerPool = 4 // for each pair of user and database
+	pooledAtLeast    = 2_500 // with fewer, it is not certain that a killed backend was at work
+	pooledServerPool = 4     // for each pair of user and database
 )
 
 // TestIsolationThroughPgBouncer has one PgBouncer in transaction mode in front of all
@@ -60,7 +61,7 @@ func runPooledIsolation(t *testing.T, app string, kinds []catalog.Kind) {
 	}
 	isolation.Fill(t, places)
 	result := isolation.Run(t, isolation.Config{
-		DB: f.db, Places: places, Goroutines: isolationGoroutines, Statements: pooledStatements,
+		DB: f.db, Places: places, Goroutines: isolationGoroutines, Statements: max(inProportion(t, pooledStatements), pooledAtLeast),
 		KillEvery: isolationKillEvery, Killers: []*pgxpool.Pool{f.admins[direct]}, AppName: app, Restarts: bouncer.Restarts,
 	})
 	t.Log(result)

@@ -18,6 +18,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/tenantry/tenantry/catalog"
+	"github.com/tenantry/tenantry/internal/isolation"
 	"github.com/tenantry/tenantry/internal/pgserver/pgtest"
 	"github.com/tenantry/tenantry/migrator"
 	"github.com/tenantry/tenantry/scope"
@@ -167,7 +168,7 @@ func (a *atStep) Handle(ctx context.Context, r slog.Record) error {
 func TestAContextThatEndsAtAnyStep(t *testing.T) {
 	t.Parallel()
 	for name, like := range (crash{}).kinds() {
-		for _, step := range like.steps(t) {
+		for _, step := range isolation.Crashes(t, like.steps(t)) {
 			t.Run(name+" "+step, func(t *testing.T) {
 				t.Parallel()
 				ctx, cancel := context.WithCancel(t.Context())

@@ -16,6 +16,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/tenantry/tenantry/catalog"
+	"github.com/tenantry/tenantry/internal/isolation"
 	"github.com/tenantry/tenantry/internal/pgserver/pgtest"
 )
 
@@ -104,7 +105,7 @@ func TestAKilledProcessLeavesNoSpareThatIsNotKnown(t *testing.T) {
 			}
 			t.Run(op+" a "+name, func(t *testing.T) {
 				t.Parallel()
-				for _, step := range prepared(t).spareSteps(t) {
+				for _, step := range isolation.Crashes(t, prepared(t).spareSteps(t)) {
 					t.Run(step, func(t *testing.T) {
 						t.Parallel()
 						at := prepared(t)
