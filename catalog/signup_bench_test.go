@@ -17,11 +17,17 @@ import (
 )
 
 const (
-	benchRate     = 20 // sign-ups a second
-	benchSignUps  = 20 // with a spare, in each round
-	benchOrdinary = 5  // without one, in each round
-	benchBusy     = 4  // goroutines that run statements of other tenants, one after the other
+	benchRate = 20 // sign-ups a second
+	benchBusy = 4  // goroutines that run statements of other tenants, one after the other
 )
+
+// perRound returns how many sign-ups a round has with a spare, and without one.
+func perRound() (withSpare, ordinary int) {
+	if testing.Short() {
+		return 4, 1
+	}
+	return 20, 5
+}
 
 // thirty are the migrations of a service of some years: 10 tables, and 20 changes of
 // them.
@@ -50,16 +56,17 @@ func BenchmarkSignUp(b *testing.B) {
 
 func benchmarkSignUp(b *testing.B, kind catalog.Kind) {
 	list := catalog.WithMigrations(thirty())
-	spares, db, _ := service(b, list, catalog.WithSpares(kind, benchSignUps))
+	withSpare, without := perRound()
+	spares, db, _ := service(b, list, catalog.WithSpares(kind, withSpare))
 	ordinary, _, _ := service(b, list)
 	create(b, ordinary, catalog.New{ID: unique("template"), Kind: kind})
 	defer keepBusy(b, spares, db)()
 	var fast, slow []time.Duration
 	for b.Loop() {
-		refilled(b, spares)
-		fast = append(fast, signUps(b, spares, kind)...)
-		refilled(b, spares)
-		for range benchOrdinary {
+		refilled(b, spares, withSpare)
+		fast = append(fast, signUps(b, spares, kind, withSpare)...)
+		refilled(b, spares, withSpare)
+		for range without {
 			slow = append(slow, timed(b, ordinary, kind))
 		}
 	}
@@ -69,10 +76,10 @@ func benchmarkSignUp(b *testing.B, kind catalog.Kind) {
 	b.ReportMetric(ms(fast[len(fast)*95/100]), "ms/p95") // sorted by now
 }
 
-// refilled waits until there are enough spares, however long that takes.
-func refilled(b *testing.B, c *catalog.Catalog) {
+// refilled waits until there are n spares, however long that takes.
+func refilled(b *testing.B, c *catalog.Catalog, n int) {
 	b.Helper()
-	for serversNamed(b, c)[catalog.Main].Spares < benchSignUps {
+	for serversNamed(b, c)[catalog.Main].Spares < n {
 		select {
 		case <-b.Context().Done():
 			b.Fatal(b.Context().Err())
@@ -104,10 +111,10 @@ func keepBusy(b *testing.B, c *catalog.Catalog, db *gorm.DB) (stop func()) {
 	return func() { cancel(); wg.Wait() }
 }
 
-// signUps starts sign-ups at the rate, whether or not the ones before are done.
-func signUps(b *testing.B, c *catalog.Catalog, kind catalog.Kind) []time.Duration {
+// signUps starts n sign-ups at the rate, whether or not the ones before are done.
+func signUps(b *testing.B, c *catalog.Catalog, kind catalog.Kind, n int) []time.Duration {
 	b.Helper()
-	took := make([]time.Duration, benchSignUps)
+	took := make([]time.Duration, n)
 	next := time.NewTicker(time.Second / benchRate)
 	defer next.Stop()
 	var wg sync.WaitGroup
