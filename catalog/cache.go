@@ -31,7 +31,14 @@ type cache struct {
 
 	mu      sync.RWMutex // guards what follows; never held during a query
 	byRef   map[httpmw.Ref]*entry
-	unknown map[httpmw.Ref]time.Time // until when
+	unknown map[httpmw.Ref]absence
+
+	// What was found in an earlier epoch is stale. To invalidate is to begin another
+	// epoch: anybody who may connect can send notifications, so each must cost the same
+	// however much is remembered.
+	epoch        uint64 // of byRef
+	unknownEpoch uint64 // of unknown
+
 	pending []*batch                 // asked for, not under way; the last takes more
 	running bool                     // a goroutine works on batches
 	closed  bool
@@ -43,7 +50,18 @@ type cache struct {
 type entry struct {
 	record  *record
 	expires time.Time
+	epoch   uint64
 }
+
+// absence says that nobody has a ref.
+type absence struct {
+	expires time.Time
+	epoch   uint64
+}
+
+// mostChanges is how many changed tenants are remembered one by one while a query is
+// under way.
+const mostChanges = 1000
 
 // changes are those of which a query that is under way may know nothing.
 type changes struct {
@@ -60,7 +78,7 @@ func (c *cache) close() {
 }
 
 func newCache(ttl time.Duration) *cache {
-	return &cache{ttl: ttl, byRef: map[httpmw.Ref]*entry{}, unknown: map[httpmw.Ref]time.Time{}}
+	return &cache{ttl: ttl, byRef: map[httpmw.Ref]*entry{}, unknown: map[httpmw.Ref]absence{}}
 }
 
 // get returns the record of ref, nil if nobody has it. Fresh says whether that
@@ -69,13 +87,14 @@ func (c *cache) get(ref httpmw.Ref) (r *record, fresh bool) {
 	now := time.Now()
 	c.mu.RLock()
 	e, known := c.byRef[ref]
-	until, unknown := c.unknown[ref]
+	a, unknown := c.unknown[ref]
+	current, currentUnknown := known && e.epoch == c.epoch, unknown && a.epoch == c.unknownEpoch
 	c.mu.RUnlock()
 	switch {
-	case known && now.Before(e.expires):
+	case current && now.Before(e.expires):
 		c.hits.Add(1)
 		return e.record, true
-	case unknown && now.Before(until):
+	case currentUnknown && now.Before(a.expires):
 		c.unknowns.Add(1)
 		return nil, true
 	}
@@ -86,17 +105,21 @@ func (c *cache) get(ref httpmw.Ref) (r *record, fresh bool) {
 	return nil, false
 }
 
-// forget drops what is known of a tenant, and which names nobody has: it may
-// have got one.
+// forget drops what is known of a tenant, and invalidates which names nobody has: the
+// tenant may have got one.
 func (c *cache) forget(t scope.Tenant) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e, ok := c.byRef[idRef(t)]; ok {
 		c.drop(e.record)
 	}
-	clear(c.unknown)
+	c.unknownEpoch++
 	c.stale.any = true
-	if c.running {
+	switch {
+	case !c.running || c.stale.all:
+	case len(c.stale.tenants) >= mostChanges:
+		c.stale.all, c.stale.tenants = true, nil
+	default:
 		if c.stale.tenants == nil {
 			c.stale.tenants = map[scope.Tenant]bool{}
 		}
@@ -104,16 +127,14 @@ func (c *cache) forget(t scope.Tenant) {
 	}
 }
 
-// doubt makes everything be read again before it counts. It stays as what was
-// known last.
-func (c *cache) doubt() {
+// invalidateAll marks every record stale. A stale record is served only if the master
+// can't be read.
+func (c *cache) invalidateAll() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for ref, e := range c.byRef {
-		c.byRef[ref] = &entry{record: e.record}
-	}
-	clear(c.unknown)
-	c.stale.any, c.stale.all = true, true
+	c.epoch++
+	c.unknownEpoch++
+	c.stale = changes{any: true, all: true}
 }
 
 func (c *cache) drop(r *record) {
@@ -131,7 +152,7 @@ func (c *cache) keep(r *record, expires time.Time) {
 		c.drop(e.record)
 	}
 	for _, ref := range r.refs {
-		c.byRef[ref] = &entry{record: r, expires: expires}
+		c.byRef[ref] = &entry{record: r, expires: expires, epoch: c.epoch}
 	}
 }
 
@@ -141,7 +162,7 @@ func (c *cache) keepUnknown(ref httpmw.Ref, until time.Time) {
 	if len(c.unknown) >= unknownLimit {
 		clear(c.unknown)
 	}
-	c.unknown[ref] = until
+	c.unknown[ref] = absence{expires: until, epoch: c.unknownEpoch}
 	if e, ok := c.byRef[ref]; ok { // it had a tenant before
 		c.drop(e.record)
 	}
@@ -154,13 +175,13 @@ func (c *cache) stretch(r *record, until time.Time) {
 	defer c.mu.Unlock()
 	for _, ref := range r.refs {
 		if e, ok := c.byRef[ref]; ok && e.record == r {
-			c.byRef[ref] = &entry{record: r, expires: until}
+			c.byRef[ref] = &entry{record: r, expires: until, epoch: c.epoch}
 		}
 	}
 }
 
-// doubtOne makes a record be read again before it counts.
-func (c *cache) doubtOne(r *record) { c.stretch(r, time.Time{}) }
+// invalidate marks a record stale.
+func (c *cache) invalidate(r *record) { c.stretch(r, time.Time{}) }
 
 // store keeps what a batch has found, but for what has changed meanwhile.
 func (c *cache) store(b *batch) {

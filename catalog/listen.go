@@ -31,7 +31,7 @@ func (c *Catalog) listen() {
 	for c.ctx.Err() == nil {
 		err := c.hear()
 		c.listening.Store(false)
-		c.cache.doubt() // it may have missed something
+		c.cache.invalidateAll() // it may have missed something
 		pause := listenPause
 		switch {
 		case c.ctx.Err() != nil:
@@ -70,7 +70,7 @@ func (c *Catalog) hear() error {
 	if _, err := conn.Exec(c.ctx, "listen tenantry"); err != nil {
 		return err
 	}
-	c.cache.doubt() // what changed before is not heard
+	c.cache.invalidateAll() // what changed before is not heard
 	c.listening.Store(true)
 	for {
 		if err := c.hearOne(conn); err != nil {
@@ -96,7 +96,7 @@ func (c *Catalog) hearOne(conn *pgx.Conn) error {
 	if t, err := scope.Parse(n.Payload); err == nil {
 		c.cache.forget(t)
 	} else {
-		c.cache.doubt()
+		c.cache.invalidateAll()
 	}
 	return nil
 }

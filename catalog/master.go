@@ -7,6 +7,9 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/go-gormigrate/gormigrate/v2"
 	"github.com/jackc/pgx/v5"
@@ -127,28 +130,80 @@ func quiet() *gorm.Config {
 	return &gorm.Config{Logger: logger.Discard, DisableAutomaticPing: true}
 }
 
-// makeTables makes the catalog's tables or brings them up to date, and returns
-// the master's identity. The lock comes before everything else: processes start
-// together.
+// makeTables makes the catalog's tables or brings them up to date, and returns the
+// master's identity. Where they are up to date it takes no lock.
 func makeTables(ctx context.Context, db *gorm.DB) (identity string, err error) {
-	err = db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-		for _, sql := range []string{
-			"select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('tenantry/catalog/tables', 0))",
-			// IF NOT EXISTS would ask for the right to create it in any case.
-			"do $$ begin if pg_catalog.to_regnamespace('tenantry') is null then create schema tenantry; end if; end $$",
-		} {
-			if err := tx.Exec(sql).Error; err != nil {
-				return err
-			}
+	db = db.WithContext(ctx)
+	current, err := upToDate(db)
+	for try := 0; err == nil && !current; try++ {
+		err = db.Transaction(migrateTables)
+		if isCode(err, "42P06", "42P07", "23505") && try < 3 { // another process made the schema or the table just now
+			err = nil
+			continue
 		}
-		options := gormigrate.Options{TableName: "tenantry.migrations"}
-		if err := gormigrate.New(tx, &options, tableMigrations()).Migrate(); err != nil {
-			return err
-		}
-		return tx.Raw("select id from tenantry.identity").Scan(&identity).Error
-	})
+		current = true
+	}
+	if err == nil {
+		err = db.Raw("select id from tenantry.identity").Scan(&identity).Error
+	}
+	if isCode(err, "55P03") {
+		err = fmt.Errorf("%w: another session has locked tenantry.migrations for more than %s%s", err, tablesWait, lockedBy(db))
+	}
 	if err != nil {
 		return "", fmt.Errorf("catalog: make the tables of the master database: %w", err)
 	}
 	return identity, nil
+}
+
+// upToDate reports whether all migrations of the catalog's own tables are applied.
+func upToDate(db *gorm.DB) (bool, error) {
+	var there bool
+	err := db.Raw("select pg_catalog.to_regclass('tenantry.migrations') is not null").Scan(&there).Error
+	if err != nil || !there {
+		return false, err
+	}
+	var applied []string
+	if err := db.Raw("select id from tenantry.migrations").Scan(&applied).Error; err != nil {
+		return false, err
+	}
+	for _, m := range tableMigrations() {
+		if !slices.Contains(applied, m.ID) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// tablesWait is how long a process waits for another one that migrates the catalog's
+// tables.
+const tablesWait = 10 * time.Second
+
+// migrateTables migrates the catalog's tables under a lock of their own list. Nobody
+// without rights in the schema can hold that lock, as anybody can hold an advisory lock.
+func migrateTables(tx *gorm.DB) error {
+	err := run(tx,
+		fmt.Sprintf("set local lock_timeout = %d", tablesWait.Milliseconds()),
+		// IF NOT EXISTS would ask for the right to create a schema in any case.
+		`do $$ begin
+			if pg_catalog.to_regnamespace('tenantry') is null then create schema tenantry; end if;
+			if pg_catalog.to_regclass('tenantry.migrations') is null then create table tenantry.migrations (id varchar(255) primary key); end if;
+		end $$`,
+		"lock table tenantry.migrations in share row exclusive mode")
+	if err != nil {
+		return err
+	}
+	options := gormigrate.Options{TableName: "tenantry.migrations"}
+	return gormigrate.New(tx, &options, tableMigrations()).Migrate()
+}
+
+// lockedBy names the sessions that hold a lock of the list of migrations.
+func lockedBy(db *gorm.DB) string {
+	var holders []string
+	err := db.Raw(`select 'process ' || l.pid || ' of ' || coalesce(a.usename, 'an unknown user') from pg_catalog.pg_locks l
+		left join pg_catalog.pg_stat_activity a on a.pid = l.pid
+		where l.granted and l.relation = pg_catalog.to_regclass('tenantry.migrations') and l.pid <> pg_catalog.pg_backend_pid()`).Scan(&holders).Error
+	if err != nil || len(holders) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(holders, ", ") + "): end it, or wait"
 }

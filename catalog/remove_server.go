@@ -47,7 +47,7 @@ func (c *Catalog) removeServer(ctx context.Context, name string) error {
 		}
 		return tx.Delete(&databaseRow{}, "cluster = ? and name = ?", row.Cluster, row.Database).Error
 	})
-	if violates(err, foreignKey) { // of one that has signed up meanwhile
+	if isCode(err, foreignKey) { // of one that has signed up meanwhile
 		return stillHasTenants(name)
 	}
 	return describeViolation(err, "remove server", name)

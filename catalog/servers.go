@@ -143,7 +143,17 @@ func (c *Catalog) registerMain(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("catalog: %w", err)
 	}
+	var servers []serverRow
+	if err := db.Find(&servers, "name = ?", Main).Error; err != nil {
+		return fmt.Errorf("catalog: read the master's own server: %w", err)
+	}
+	if len(servers) == 1 && servers[0].Cluster == cluster && servers[0].Database == database {
+		return nil // nothing to lock
+	}
 	err = db.Transaction(func(tx *gorm.DB) error {
+		if err := run(tx, fmt.Sprintf("set local lock_timeout = %d", tablesWait.Milliseconds())); err != nil {
+			return err
+		}
 		var known serverRow
 		err := tx.Clauses(clause.Locking{Strength: "NO KEY UPDATE"}).Take(&known, "name = ?", Main).Error
 		switch {
@@ -244,7 +254,7 @@ func (c *Catalog) ChangeServer(ctx context.Context, name string, change ServerCh
 		}
 		return tx.Model(&row).Select(change.columns()).Updates(&row).Error
 	})
-	c.cache.doubt()
+	c.cache.invalidateAll()
 	return describeViolation(err, "server", name)
 }
 

@@ -2,10 +2,8 @@ package catalog
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tenantry/tenantry/internal/driver"
@@ -53,7 +51,7 @@ func (s *strategy) Place(ctx context.Context, base *pgxpool.Pool, t scope.Tenant
 		return p, err
 	}
 	// The password may have changed, and the record is older.
-	s.catalog.cache.doubtOne(r)
+	s.catalog.cache.invalidate(r)
 	again, err2 := s.catalog.find(ctx, idRef(t))
 	if err2 != nil || again.database == r.database {
 		return p, err
@@ -87,7 +85,4 @@ func (s *strategy) place(ctx context.Context, base *pgxpool.Pool, r *record) (p 
 }
 
 // refusesLogin reports whether a server has refused user or password.
-func refusesLogin(err error) bool {
-	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && (pgErr.Code == "28P01" || pgErr.Code == "28000")
-}
+func refusesLogin(err error) bool { return isCode(err, "28P01", "28000") }

@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"gorm.io/gorm"
 
 	"github.com/tenantry/tenantry/internal/driver"
@@ -79,10 +78,7 @@ func (c *Catalog) createDatabase(ctx context.Context, db *gorm.DB, row *tenantRo
 
 // isThere reports whether a database exists already: an earlier try was cut off
 // while the server still worked on it.
-func isThere(err error) bool {
-	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && pgErr.Code == "42P04" // duplicate_database
-}
+func isThere(err error) bool { return isCode(err, "42P04") } // duplicate_database
 
 // template returns the name of the template database on the server of row, made
 // if need be, or "" if there is none.

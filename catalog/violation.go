@@ -3,25 +3,19 @@ package catalog
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"gorm.io/gorm"
 )
 
-// sqlState is an error code of PostgreSQL.
-type sqlState string
-
+// Codes of PostgreSQL (appendix A of its manual).
 const (
-	foreignKey sqlState = "23503" // foreign_key_violation
-	unique     sqlState = "23505" // unique_violation
-	deadlock   sqlState = "40P01" // deadlock_detected
+	foreignKey = "23503" // foreign_key_violation
+	unique     = "23505" // unique_violation
+	deadlock   = "40P01" // deadlock_detected
 )
-
-func violates(err error, code sqlState) bool {
-	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && sqlState(pgErr.Code) == code
-}
 
 // describeViolation turns what the constraints of the master's tables have
 // refused into an error that says it in the catalog's words. Others are returned
@@ -32,11 +26,11 @@ func describeViolation(err error, op, what string) error {
 	switch {
 	case err == nil, errors.Is(err, ErrNoRoom), errors.As(err, &input):
 		return err
-	case violates(err, deadlock): // with another rename that wants this one's hosts
+	case isCode(err, deadlock): // with another rename that wants this one's hosts
 		return fmt.Errorf("%w %q: try again", ErrBusy, what)
 	case errors.Is(err, gorm.ErrRecordNotFound):
 		return fmt.Errorf("%w tenant %q", ErrUnknown, what)
-	case !errors.As(err, &pgErr) || sqlState(pgErr.Code) != unique:
+	case !errors.As(err, &pgErr) || pgErr.Code != unique:
 		return fmt.Errorf("catalog: %s %q: %w", op, what, err)
 	}
 	switch pgErr.ConstraintName {
@@ -61,4 +55,10 @@ func keyOf(detail string) string {
 		return ""
 	}
 	return value
+}
+
+// isCode reports whether err is PostgreSQL's, with one of the codes.
+func isCode(err error, codes ...string) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && slices.Contains(codes, pgErr.Code)
 }
