@@ -19,7 +19,8 @@ func temporaries(query string) (names []string) {
 	}
 	words := slices.Collect(tokens(query))
 	for i := range words {
-		at, temporary := 0, false
+		var at int
+		var temporary bool
 		switch {
 		case strings.EqualFold(words[i], "create"):
 			at, temporary = afterCreate(words, i+1)
