@@ -105,6 +105,10 @@ func judgements() []check {
 		{"rights on tenants' databases", (*exam).openDatabases},
 		{"rights on the catalog", (*exam).openCatalog},
 		{"shadowed tables", (*exam).shadows},
+		{"triggers of other tenants", (*exam).foreignTriggers},
+		{"functions in shared schemas", (*exam).sharedRoutines},
+		{"large objects", (*exam).largeObjects},
+		{"extensions", (*exam).tenantExtensions},
 		{"connections", (*exam).connections},
 		{"locks", (*exam).locks},
 	}

@@ -75,14 +75,14 @@ func TestWhatCantBeExaminedIsAnError(t *testing.T) {
 }
 
 // TestWhatCantBeMeasuredIsAnErrorBesideWhatWasFound takes a right away that the
-// check of the locks needs.
+// checks of triggers and locks need.
 func TestWhatCantBeMeasuredIsAnErrorBesideWhatWasFound(t *testing.T) {
 	t.Parallel()
 	s := on(t, pgtest.DSN(t))
 	s.plant(t, "alter role "+s.login+" createrole", "revoke select on pg_catalog.pg_trigger from public")
 	s.open(t, s.dsn, plugin.BySchema())
 	findings, err := doctor.Examine(t.Context(), s.db)
-	if err == nil || !strings.HasPrefix(err.Error(), "doctor: measure locks: ") {
+	if err == nil || !strings.HasPrefix(err.Error(), "doctor: measure triggers of other tenants: ") || !strings.Contains(err.Error(), "\nmeasure locks: ") {
 		t.Errorf("got error %v", err)
 	}
 	if len(findings) != 2 || findings[0].ID != "login-createrole" {

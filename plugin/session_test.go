@@ -157,7 +157,7 @@ func TestATemporaryTableDoesNotShadowTheTenants(t *testing.T) {
 	t.Parallel()
 	db, _ := oneConnection(t)
 	err := db.WithContext(as(t, "b")).Transaction(func(tx *gorm.DB) error {
-		if err := tx.Exec("create temp table invoices (id bigint, title text, cents bigint)").Error; err != nil {
+		if err := tx.Exec("do $$ begin create temp table invoices (id bigint, title text, cents bigint); end $$").Error; err != nil {
 			return err
 		}
 		var row Invoice

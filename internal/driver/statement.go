@@ -66,6 +66,9 @@ func (c *conn) admit(ctx context.Context, query string, args []driver.NamedValue
 	if err == nil && t.streams { // on a connection that Work has lent there is a way
 		err = errCopy
 	}
+	if err == nil {
+		err = c.refuseHidden(ctx, temporaries(query))
+	}
 	if c.connector.Comments && t.commands > 0 {
 		query = commented(query, l.scope)
 	}

@@ -27,6 +27,7 @@ func (c *conn) work(ctx context.Context, f Work) (driver.Result, error) {
 	}
 	l := c.lease
 	var refused error
+	var temporary []string
 	l.link.filter.Watch(func(name, sql string) error {
 		t, err := c.inspect(sql)
 		if name != "" { // a prepared statement stays in the session
@@ -36,12 +37,15 @@ func (c *conn) work(ctx context.Context, f Work) (driver.Result, error) {
 			err = errTaintPooled
 		}
 		c.taint(t)
+		temporary = append(temporary, temporaries(sql)...)
 		refused = errors.Join(refused, err)
 		return err
 	})
 	defer l.link.filter.Watch(nil)
-	if err := f(l.conn()); err != nil || refused != nil {
-		return nil, errors.Join(refused, err)
+	err := f(l.conn())
+	l.link.filter.Watch(nil)
+	if err := errors.Join(refused, c.undoHidden(ctx, temporary), err); err != nil {
+		return nil, err
 	}
 	if l.conn().IsClosed() || l.idle() {
 		return nil, errors.New("tenantry: the function has ended the transaction of the connection that it was lent")
