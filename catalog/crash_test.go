@@ -42,6 +42,7 @@ type crash struct {
 	Drop   bool   // drop the tenant; otherwise make it
 	Fail   bool   // the migrations of this process fail
 	Step   string // the message of the step
+	Twice  bool   // a second migration can't run in a transaction, and a third needs it
 
 	Other  string // of another server, on which the tenant lives if it is given
 	Spare  bool   // the tenant gets a spare, and another spare is made
@@ -87,6 +88,9 @@ func (c crash) options(h slog.Handler) ([]catalog.Option, error) {
 		catalog.WithLogger(log), catalog.WithKeys(catalog.FixedKeys{key}),
 		catalog.WithMigrations(loggedMigrations(log, c.Fail)),
 	}
+	if c.Twice {
+		opts = append(opts, catalog.WithMigrations(append(loggedMigrations(log, c.Fail), twiceCommitted(log)...)))
+	}
 	if c.Roles {
 		opts = append(opts, catalog.WithRoles())
 	}
@@ -116,6 +120,24 @@ func loggedMigrations(log *slog.Logger, fail bool) migrator.Migrations {
 		}
 		return nil
 	}})
+}
+
+// twiceCommitted are migrations between which there is a commit.
+func twiceCommitted(log *slog.Logger) migrator.Migrations {
+	return migrator.Migrations{
+		sqlMigration("2-mood", "create type mood as enum ('sad')", "alter table invoices add column mood mood"),
+		migrator.NoTransaction(&gormigrate.Migration{ID: "3-happy", Migrate: func(tx *gorm.DB) error {
+			log.Debug("test: before it")
+			err := tx.Exec("alter type mood add value if not exists 'happy'").Error
+			log.Debug("test: behind it")
+			return err
+		}}),
+		{ID: "4-default", Migrate: func(tx *gorm.DB) error {
+			err := tx.Exec("alter table invoices alter column mood set default 'happy'").Error
+			log.Debug("test: in the last transaction")
+			return err
+		}},
+	}
 }
 
 // work opens a catalog and makes or drops the tenant.
@@ -296,6 +318,33 @@ func (c crash) drop(t *testing.T, tenants *catalog.Catalog, pool *pgxpool.Pool) 
 	}
 	if n := one[int](t, pool, "select count(*)::int from tenantry.databases where kind = 'database'"); n > 0 {
 		t.Errorf("the master knows %d databases", n)
+	}
+}
+
+// TestAProcessIsKilledAroundACommitOfTheMigrations: nobody is served yet, and Repair
+// goes on, or Drop finds all of it.
+func TestAProcessIsKilledAroundACommitOfTheMigrations(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []catalog.Kind{catalog.OwnSchema, catalog.OwnDatabase} {
+		for _, step := range []string{"test: before it", "test: behind it", "test: in the last transaction"} {
+			c := crash{Roles: true, Twice: true, Step: step, Tenant: catalog.New{Kind: kind}}
+			t.Run(string(kind)+" "+step+" then repair", func(t *testing.T) {
+				t.Parallel()
+				c := c.anew(t)
+				tenants, pool := c.kill(t)
+				c.repair(t, tenants, pool)
+				tenant, err := tenants.Get(t.Context(), parse(t, c.Tenant.ID))
+				if err != nil {
+					t.Fatal(err)
+				}
+				db := use(t, c.DSN, tenants, nil).WithContext(as(t, c.Tenant.ID))
+				var mood string
+				if err := db.Raw("insert into invoices (title) values ('x') returning mood").Scan(&mood).Error; err != nil || mood != "happy" {
+					t.Errorf("%s: got %q, %v", tenant.ID, mood, err)
+				}
+			})
+			t.Run(string(kind)+" "+step+" then drop", func(t *testing.T) { t.Parallel(); c.killAndDrop(t) })
+		}
 	}
 }
 

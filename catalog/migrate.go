@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 
 	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
 
 	"github.com/tenantry/tenantry/internal/driver"
 	"github.com/tenantry/tenantry/internal/guard"
@@ -34,9 +36,28 @@ func (r *tenantRow) scope() driver.Scope {
 	return driver.Scope{Tenant: r.id()}
 }
 
+// gormConfig returns the configuration of the *gorm.DB that migrations get. GORM keeps
+// callbacks and prepared statements in unexported fields of a configuration that was used
+// before: these must not be shared.
+func (c *Catalog) gormConfig() *gorm.Config {
+	var cfg gorm.Config
+	from, to := reflect.ValueOf(&c.gorm).Elem(), reflect.ValueOf(&cfg).Elem()
+	for i := range to.NumField() {
+		if to.Type().Field(i).IsExported() {
+			to.Field(i).Set(from.Field(i))
+		}
+	}
+	cfg.ConnPool, cfg.Dialector, cfg.Plugins = nil, nil, nil
+	cfg.DryRun, cfg.DisableAutomaticPing = false, true
+	if cfg.Logger == nil {
+		cfg.Logger = logger.Discard
+	}
+	return &cfg
+}
+
 // migrate runs the migrations at a new place as the administrator of its server, under
-// the driver that guards the statements of tenants. It has one connection, which nobody
-// had before and nobody gets after it.
+// the driver that guards the statements of tenants. It needs one connection, and a
+// migration that uses tx.DB() another; nobody had them before and nobody gets them after.
 func (c *Catalog) migrate(ctx context.Context, p newPlace) (err error) {
 	dsn, err := c.connString(ctx, &p.server.Server)
 	if err != nil {
@@ -46,7 +67,7 @@ func (c *Catalog) migrate(ctx context.Context, p newPlace) (err error) {
 	if err != nil {
 		return err
 	}
-	cfg.MaxConns, cfg.MinConns, cfg.MinIdleConns = 1, 0, 0
+	cfg.MaxConns, cfg.MinConns, cfg.MinIdleConns = 4, 0, 0
 	limitDial(cfg.ConnConfig)
 	target := driver.Target{Schema: p.schemas[0], Managed: true}
 	path, err := plugin.SearchPath(p.schemas...)
@@ -56,7 +77,7 @@ func (c *Catalog) migrate(ctx context.Context, p newPlace) (err error) {
 	for _, s := range path {
 		target.Settings = append(target.Settings, driver.Setting(s))
 	}
-	db, pool, err := guard.Open(cfg, p.scope, target, quiet())
+	db, pool, err := guard.Open(cfg, p.scope, target, c.gormConfig())
 	if err != nil {
 		return err
 	}

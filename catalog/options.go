@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"gorm.io/gorm"
+
 	"github.com/tenantry/tenantry/migrator"
 	"github.com/tenantry/tenantry/plugin"
 	"github.com/tenantry/tenantry/scope"
@@ -19,6 +21,7 @@ type Option func(*config) error
 type config struct {
 	keys        Keys
 	migrations  migrator.Migrations
+	gorm        gorm.Config // of the *gorm.DB that the migrations get
 	roles       bool
 	serving     string // who tenants' statements log in as on the master's server; "" is the administrator
 	moved       bool
@@ -45,6 +48,21 @@ func WithMigrations(m migrator.Migrations) Option {
 			return errors.New("catalog: WithMigrations: there are no migrations")
 		}
 		c.migrations = m
+		return nil
+	}
+}
+
+// WithGORMConfig sets the configuration of the *gorm.DB that the migrations of a new tenant
+// get. Give it what gorm.Open got for the service's own, which the migrator uses for the
+// fleet: with another NamingStrategy AutoMigrate would make tables of other names for new
+// tenants. Its Logger sees the statements of migrations; the default logs nothing. The
+// catalog copies cfg, and leaves out its connection pool and plugins.
+func WithGORMConfig(cfg *gorm.Config) Option {
+	return func(c *config) error {
+		if cfg == nil {
+			return errors.New("catalog: WithGORMConfig: the configuration is nil")
+		}
+		c.gorm = *cfg
 		return nil
 	}
 }

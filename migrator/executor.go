@@ -2,6 +2,7 @@ package migrator
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 
@@ -80,13 +81,19 @@ var errMigrationTx = errors.New("migrator: the transaction is the migrator's, wh
 
 // migrationTx is a transaction as a migration gets it: one that it can't end. A nested
 // tx.Transaction is a savepoint, as in any other.
-type migrationTx struct{ gorm.Tx }
+type migrationTx struct {
+	gorm.Tx
+	db *gorm.DB // whose transaction it is
+}
 
 // Commit refuses.
 func (*migrationTx) Commit() error { return errMigrationTx }
 
 // Rollback refuses.
 func (*migrationTx) Rollback() error { return errMigrationTx }
+
+// GetDBConn returns the pool that the transaction is from, for tx.DB().
+func (t *migrationTx) GetDBConn() (*sql.DB, error) { return t.db.DB() }
 
 // Underlying returns the transaction.
 func (t *migrationTx) Underlying() gorm.ConnPool { return t.Tx }
@@ -96,9 +103,9 @@ func forMigration(tx *gorm.DB) (*gorm.DB, error) {
 	session := tx.Session(&gorm.Session{NewDB: true, Context: tx.Statement.Context}) // a context makes the statement a copy
 	switch pool := tx.Statement.ConnPool.(type) {
 	case *gorm.PreparedStmtTX: // GORM looks for this type
-		session.Statement.ConnPool = &gorm.PreparedStmtTX{Tx: &migrationTx{pool.Tx}, PreparedStmtDB: pool.PreparedStmtDB}
+		session.Statement.ConnPool = &gorm.PreparedStmtTX{Tx: &migrationTx{pool.Tx, tx}, PreparedStmtDB: pool.PreparedStmtDB}
 	case gorm.Tx:
-		session.Statement.ConnPool = &migrationTx{pool}
+		session.Statement.ConnPool = &migrationTx{pool, tx}
 	default:
 		return nil, fmt.Errorf("migrator: %T is no transaction", pool)
 	}
