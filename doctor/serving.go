@@ -20,11 +20,17 @@ func (e *exam) logins(ctx context.Context, c *pgx.Conn) error {
 	if err != nil {
 		return err
 	}
+	i := slices.IndexFunc(e.here.roles, func(r role) bool { return r.Name == login })
+	if i < 0 {
+		return fmt.Errorf("role %q is not in pg_roles", login)
+	}
+	r := e.here.roles[i]
 	var one []string // of the servers, what says that there is one login
 	for _, s := range e.known {
 		switch {
 		case s.Name != catalog.Main && s.ServingRole == "" && e.hasSchemas(s.Name):
 			one = append(one, "on server "+s.Name+" they log in as its administrator")
+		case s.Name == catalog.Main && r.Superuser && s.ServingRole == "": // login-superuser says so
 		case s.Name == catalog.Main && s.ServingRole == "":
 			one = append(one, fmt.Sprintf("they log in as %q, like the catalog, which has no serving role", login))
 		case s.Name == catalog.Main && s.ServingRole != login:
@@ -35,7 +41,7 @@ func (e *exam) logins(ctx context.Context, c *pgx.Conn) error {
 				How:  fmt.Sprintf("Open the *gorm.DB with the connection string of %q, or name in catalog.WithServingRole who it logs in as.", s.ServingRole),
 			})
 		case s.Name == catalog.Main:
-			powers, err := e.powers(ctx, c, login)
+			powers, err := e.powers(ctx, c, r)
 			if err != nil {
 				return err
 			}
@@ -74,16 +80,12 @@ func (e *exam) hasSchemas(server string) bool {
 }
 
 // powers returns what a serving role may do that an administrator should.
-func (e *exam) powers(ctx context.Context, c *pgx.Conn, login string) (powers []string, err error) {
-	i := slices.IndexFunc(e.here.roles, func(r role) bool { return r.Name == login })
-	if i < 0 {
-		return nil, fmt.Errorf("role %q is not in pg_roles", login)
+func (e *exam) powers(ctx context.Context, c *pgx.Conn, r role) (powers []string, err error) {
+	if r.CreateRole {
+		powers = append(powers, fmt.Sprintf("%q has CREATEROLE", r.Name))
 	}
-	if e.here.roles[i].CreateRole {
-		powers = append(powers, fmt.Sprintf("%q has CREATEROLE", login))
-	}
-	if e.here.roles[i].CreateDB {
-		powers = append(powers, fmt.Sprintf("%q has CREATEDB", login))
+	if r.CreateDB {
+		powers = append(powers, fmt.Sprintf("%q has CREATEDB", r.Name))
 	}
 	var schemas []string
 	for name := range e.tenantSchemas() {
@@ -92,7 +94,7 @@ func (e *exam) powers(ctx context.Context, c *pgx.Conn, login string) (powers []
 	owned, err := texts(ctx, c, `select distinct n.nspname::text from pg_catalog.pg_namespace n left join pg_catalog.pg_class t on t.relnamespace = n.oid
 		join pg_catalog.pg_roles r on r.oid in (n.nspowner, t.relowner) where n.nspname = any ($1) and r.rolname = session_user`, schemas)
 	if len(owned) > 0 {
-		powers = append(powers, fmt.Sprintf("%q owns tables or schemas of tenants (%s)", login, some(owned)))
+		powers = append(powers, fmt.Sprintf("%q owns tables or schemas of tenants (%s)", r.Name, some(owned)))
 	}
 	return powers, err
 }
