@@ -106,7 +106,8 @@ func WithRoles() Option {
 // the shared scope. Migrations run as the administrator, whom the migrator gets from
 // the catalog. [Catalog.Repair] gives the role its rights on tenants from before. Tenants
 // with a database have logins of their own. For other servers see
-// NewServer.ServingConnString.
+// NewServer.ServingConnString. Use it together with [WithMigrations]: the role may also write
+// to a tenant's list of applied migrations that is not there yet when the tenant is made.
 //
 // Open refuses a role that could administer: a superuser, one with CREATEROLE or
 // CREATEDB, and a member of the administrator. The default is one login for both.

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -105,46 +106,41 @@ func checkServing(db *gorm.DB, name string) error {
 	return nil
 }
 
-// lacksShared reports whether a serving role lacks rights on the schema public, or has one
-// too much: on the list of migrations, which is made after the rights were given.
+// lacksShared reports whether a serving role lacks rights on the schema public that the
+// administrator can give, or has one too much: on the list of migrations, which is made
+// after the rights were given.
 func lacksShared(db *gorm.DB, serving string) (lacks bool, err error) {
-	err = db.Raw(`select pg_catalog.has_schema_privilege(r.oid, n.oid, 'usage') is false
-			or coalesce(pg_catalog.has_table_privilege(r.oid, pg_catalog.to_regclass('public.migrations'), 'insert'), false)
-			or not exists (select from pg_catalog.pg_default_acl d, pg_catalog.aclexplode(d.defaclacl) a
-				where d.defaclnamespace = n.oid and d.defaclobjtype = 'S' and a.grantee = r.oid
-				and d.defaclrole = (select oid from pg_catalog.pg_roles where rolname = current_user))
+	err = db.Raw(`select not pg_catalog.has_schema_privilege(r.oid, n.oid, 'usage') and pg_catalog.pg_has_role(n.nspowner, 'usage')
+			or exists (select from pg_catalog.pg_class c where c.relnamespace = n.oid and c.relname = 'migrations'
+				and pg_catalog.pg_has_role(c.relowner, 'usage') and pg_catalog.has_table_privilege(r.oid, c.oid, 'insert'))
+			or pg_catalog.has_schema_privilege(n.oid, 'create')
+				and not exists (select from pg_catalog.pg_default_acl d, pg_catalog.aclexplode(d.defaclacl) a
+					where d.defaclnamespace = n.oid and d.defaclobjtype = 'S' and a.grantee = r.oid
+					and d.defaclrole = (select oid from pg_catalog.pg_roles where rolname = current_user))
 		from pg_catalog.pg_roles r, pg_catalog.pg_namespace n where r.rolname = ? and n.nspname = 'public'`, serving).Scan(&lacks).Error
 	return lacks, err
 }
 
-// grantShared is grantRows for the schema public, but on the administrator's own tables
-// only: others may have put theirs there, extensions for example.
+// grantShared is grantRows for the schema public, where others may have tables, too,
+// extensions for example: it gives rights on the administrator's. Behind them come the
+// rights on tables to be made, the last of which says that all were given.
 func grantShared(tx *gorm.DB, serving string) error {
-	var names []struct {
-		Name     string
-		Sequence bool
-	}
-	err := tx.Raw(`select pg_catalog.quote_ident(relname) as name, relkind = 'S' as sequence from pg_catalog.pg_class
-		where relnamespace = 'public'::pg_catalog.regnamespace and relkind in ('r', 'p', 'v', 'm', 'f', 'S')
-		and pg_catalog.pg_has_role(relowner, 'usage') order by 1`).Scan(&names).Error
+	role := pgx.Identifier{serving}.Sanitize()
+	var statements []string
+	err := tx.Raw(`with public as (select oid, nspowner from pg_catalog.pg_namespace where nspname = 'public')
+		select 'grant usage on schema public to ' || @role from public where pg_catalog.pg_has_role(nspowner, 'usage')
+		union all select case when c.relkind = 'S' then 'grant usage, select, update on sequence '
+			when c.relname = 'migrations' then 'grant select on ' else 'grant select, insert, update, delete on ' end
+			|| 'public.' || pg_catalog.quote_ident(c.relname) || ' to ' || @role
+		from public p join pg_catalog.pg_class c on c.relnamespace = p.oid
+		where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S') and pg_catalog.pg_has_role(c.relowner, 'usage')
+		union all select 'revoke insert, update, delete on public.migrations from ' || @role
+		from public p join pg_catalog.pg_class c on c.relnamespace = p.oid where c.relname = 'migrations' and pg_catalog.pg_has_role(c.relowner, 'usage')
+		union all select 'alter default privileges in schema public grant ' || rights || ' to ' || @role
+		from public, (values ('select, insert, update, delete on tables'), ('usage, select, update on sequences')) v (rights)
+		where pg_catalog.has_schema_privilege(oid, 'create')`, sql.Named("role", role)).Scan(&statements).Error
 	if err != nil {
 		return err
-	}
-	role := pgx.Identifier{serving}.Sanitize()
-	statements := []string{
-		"grant usage on schema public to " + role,
-		"alter default privileges in schema public grant select, insert, update, delete on tables to " + role,
-		"alter default privileges in schema public grant usage, select, update on sequences to " + role,
-	}
-	for _, n := range names {
-		switch {
-		case n.Sequence:
-			statements = append(statements, fmt.Sprintf("grant usage, select, update on sequence public.%s to %s", n.Name, role))
-		case n.Name == "migrations":
-			statements = append(statements, fmt.Sprintf("revoke all on public.migrations from %[1]s; grant select on public.migrations to %[1]s", role))
-		default:
-			statements = append(statements, fmt.Sprintf("grant select, insert, update, delete on public.%s to %s", n.Name, role))
-		}
 	}
 	return run(tx, statements...)
 }
@@ -201,7 +197,7 @@ func (c *Catalog) asAdministrator(ctx context.Context, server *serverRow, f func
 // the tenants first. With a new administrator's address the old one must still lead to the
 // same place.
 func (c *Catalog) changeServing(ctx context.Context, row *serverRow, change ServerChange) (err error) {
-	connString := ""
+	var connString string
 	switch {
 	case change.ServingConnString != nil && row.Name == Main:
 		return invalid("serving connection string", "", "on the master's own server statements log in as GORM does, see WithServingRole")

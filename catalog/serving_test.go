@@ -299,7 +299,7 @@ func TestASpareIsServed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			l, prefix := twoLogins(t, installer(t)), unique("spare")
-			opts := append(roles, catalog.WithSpares(catalog.OwnSchema, 1))
+			opts := slices.Concat(roles, []catalog.Option{catalog.WithSpares(catalog.OwnSchema, 1)})
 			before := brief(t, l.admin, opts...)
 			stocked(t, before, 1)
 			if err := before.Close(); err != nil {
@@ -344,6 +344,12 @@ func TestTheSharedScopeIsServed(t *testing.T) {
 		}
 	}
 	mustDeny(t, db, "delete from migrations", "drop table plans", "select * from foreign_table")
+	// Where public is somebody else's, the rest is served.
+	execute(t, l.super, "alter schema public owner to current_user; revoke all on schema public from "+l.servingRole+", "+l.adminRole)
+	tenants := open(t, l.admin, catalog.WithServingRole(l.servingRole))
+	id := unique("rest")
+	create(t, tenants, catalog.New{ID: id})
+	works(t, use(t, l.serving, tenants, nil), id)
 }
 
 func TestAnotherServerHasTwoLogins(t *testing.T) {
