@@ -112,7 +112,7 @@ func (c *Catalog) beginAtOnce(ctx context.Context, conn *pgxpool.Conn, row *tena
 			else (select pg_catalog.shobj_description(oid, 'pg_database') from pg_catalog.pg_database where datname = s.name and datconnlimit <> -2) end,
 			(select pg_catalog.shobj_description(oid, 'pg_authid') from pg_catalog.pg_roles where rolname = s.role)
 		from tenantry.spares s where server = 'main' and kind = $1 and state = 'ready' and fingerprint = $2
-		order by created_at limit 1 for update skip locked`, row.Kind, c.spareFingerprint()).Query(f.scanSpare)
+		order by created_at limit 1 for update skip locked`, row.Kind, c.spareFingerprint(&serverRow{Name: Main})).Query(f.scanSpare)
 	err = conn.SendBatch(ctx, &b).Close()
 	if err == nil && !free {
 		err = taken(row) // by another call, which is at work

@@ -45,7 +45,8 @@ type Catalog struct {
 
 // Open opens the catalog in the database that dsn names, and makes its tables or
 // brings them up to date. dsn logs in as an administrator: a role that may
-// create schemas, and databases and roles if tenants have their own. Where a
+// create schemas, and databases and roles if tenants have their own. Let GORM log in as
+// another, see [WithServingRole]. Where a
 // pooler stands in front of the database, connect past it: through one there are
 // no notifications, and changes by other processes are seen only after the TTL.
 //
@@ -94,7 +95,10 @@ func (c *Catalog) open(ctx context.Context) (err error) {
 	if c.identity, err = makeTables(ctx, c.db); err != nil {
 		return err
 	}
-	return c.registerMain(ctx)
+	if err := c.registerMain(ctx); err != nil || c.serving == "" {
+		return err
+	}
+	return c.openToServing(ctx)
 }
 
 // Close closes the catalog's connections, to the master and to all places of its

@@ -51,6 +51,12 @@ func tableMigrations() []*gormigrate.Migration {
 	}, {
 		ID:      "2-spares",
 		Migrate: func(tx *gorm.DB) error { return tx.Exec(sparesTable).Error },
+	}, {
+		ID: "3-serving",
+		Migrate: func(tx *gorm.DB) error {
+			return tx.Exec(`alter table tenantry.servers add column serving_conn bytea check (serving_conn is null or name <> 'main'),
+				add column serving_role text not null default '', add check ((serving_conn is null) = (serving_role = ''))`).Error
+		},
 	}}
 }
 

@@ -46,14 +46,16 @@ func (hostRow) TableName() string { return "tenantry.hosts" }
 
 // serverRow is a row of tenantry.servers.
 type serverRow struct {
-	Name      string `gorm:"primaryKey"`
-	Conn      sealed // nil for the master's own server
-	Cluster   string // PostgreSQL's system identifier
-	Database  string // in which schema tenants live
-	Capacity  int64
-	Full      bool
-	CreatedAt time.Time
-	UpdatedAt time.Time
+	Name        string `gorm:"primaryKey"`
+	Conn        sealed // nil for the master's own server
+	ServingConn sealed // of tenants' statements; nil if they go by Conn, and for the master's own server
+	ServingRole string // who logs in with it
+	Cluster     string // PostgreSQL's system identifier
+	Database    string // in which schema tenants live
+	Capacity    int64
+	Full        bool
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
 }
 
 // TableName is GORM's.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"gorm.io/gorm"
@@ -22,6 +23,7 @@ type config struct {
 	migrations  migrator.Migrations
 	gorm        gorm.Config // of the *gorm.DB that the migrations get
 	roles       bool
+	serving     string // who tenants' statements log in as on the master's server; "" is the administrator
 	moved       bool
 	noTemplates bool
 	spares      map[Kind]int // that are wanted on each server
@@ -91,6 +93,32 @@ func WithKeys(k Keys) Option {
 // migrations that is not there yet when the tenant is made.
 func WithRoles() Option {
 	return func(c *config) error { c.roles = true; return nil }
+}
+
+// WithServingRole names the role that GORM logs in as, where that is another one than the
+// catalog's: the catalog administers, and tenants' statements run as the other login, who
+// may create neither roles nor databases and reads no table of the catalog. The
+// *gorm.DB is opened with that login's connection string, [Open] with the administrator's.
+//
+// The catalog gives the role what statements need, and no more: of each tenant with a
+// role of its own the right to SET ROLE to it, of the others with a schema the right to
+// read and write rows there, and the same in the schema public of the master database for
+// the shared scope. Migrations run as the administrator, whom the migrator gets from
+// the catalog. [Catalog.Repair] gives the role its rights on tenants from before. Tenants
+// with a database have logins of their own. For other servers see
+// NewServer.ServingConnString. Use it together with [WithMigrations]: the role may also write
+// to a tenant's list of applied migrations that is not there yet when the tenant is made.
+//
+// Open refuses a role that could administer: a superuser, one with CREATEROLE or
+// CREATEDB, and a member of the administrator. The default is one login for both.
+func WithServingRole(name string) Option {
+	return func(c *config) error {
+		if name == "" || len(name) > 63 || strings.ContainsRune(name, 0) {
+			return fmt.Errorf("catalog: WithServingRole: %q is no name of a role: name the one that GORM logs in as", name)
+		}
+		c.serving = name
+		return nil
+	}
 }
 
 // WithSharedSchemas adds schemas behind the tenant's own in the search_path of

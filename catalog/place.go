@@ -144,10 +144,10 @@ func (c *Catalog) connString(ctx context.Context, server *serverRow) (string, er
 	return c.ring.open(ctx, connStringOf(server.Name), server.Conn)
 }
 
-// migrated gives the tenant's role its rights on the tables that the migrations made.
+// migrated gives the tenant's role, or whoever statements log in as, the rights on the tables that the migrations made.
 func (c *Catalog) migrated(tx *gorm.DB, row *tenantRow) error {
 	c.step(row, "migrated")
-	if row.Role == nil {
+	if row.Role == nil && c.servingRole(row) == "" {
 		return nil
 	}
 	if err := c.grant(tx, row); err != nil {

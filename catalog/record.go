@@ -46,8 +46,8 @@ func (r *record) locate(ctx context.Context, c *Catalog, row *tenantRow) error {
 	if err != nil {
 		return err
 	}
-	r.database = plugin.Database{Server: server}
-	r.admin = r.database
+	r.admin = plugin.Database{Server: server}
+	r.database = r.admin
 	if row.Kind == OwnDatabase {
 		password, err := c.ring.open(ctx, passwordOf(row.ID), row.Password)
 		if err != nil {
@@ -55,6 +55,10 @@ func (r *record) locate(ctx context.Context, c *Catalog, row *tenantRow) error {
 		}
 		r.admin.Name = row.Database
 		r.database = plugin.Database{Server: server, Name: row.Database, User: row.role(), Password: password}
+	} else if row.Server.ServingConn != nil {
+		if r.database.Server, err = c.ring.open(ctx, servingConnOf(row.ServerName), row.Server.ServingConn); err != nil {
+			return err
+		}
 	}
 	r.onMain = row.Kind == OwnSchema && row.ServerName == Main
 	r.path, err = plugin.SearchPath(append([]string{row.Schema}, c.sharedFor(row)...)...)

@@ -78,7 +78,7 @@ func (c *Catalog) refillServer(ctx context.Context, t troubles, server serverRow
 // between any two of them.
 func (c *Catalog) refillKind(ctx context.Context, server serverRow, kind Kind) error {
 	for {
-		n, err := c.lack(ctx, server.Name, kind)
+		n, err := c.lack(ctx, server, kind)
 		if err != nil || n <= 0 {
 			return err
 		}
@@ -93,12 +93,12 @@ func (c *Catalog) refillKind(ctx context.Context, server serverRow, kind Kind) e
 
 // lack returns how many spares lack on a server. One that is full needs none, and one
 // with a capacity no more than the tenants that it still takes.
-func (c *Catalog) lack(ctx context.Context, server string, kind Kind) (n int, err error) {
+func (c *Catalog) lack(ctx context.Context, server serverRow, kind Kind) (n int, err error) {
 	err = c.db.WithContext(ctx).Raw(`select case when "full" then 0 when capacity = 0 then cast(@want as bigint)
 			else least(cast(@want as bigint), capacity - (select count(*) from tenantry.tenants t where t.server = s.name)) end
 		- (select count(*) from tenantry.spares p where p.server = s.name and kind = @kind and state = @ready and fingerprint = @fingerprint)
 		from tenantry.servers s where name = @server`, map[string]any{
-		"want": c.spares[kind], "server": server, "kind": kind, "ready": spareReady, "fingerprint": c.spareFingerprint(),
+		"want": c.spares[kind], "server": server.Name, "kind": kind, "ready": spareReady, "fingerprint": c.spareFingerprint(&server),
 	}).Scan(&n).Error
 	return n, err
 }
@@ -106,13 +106,13 @@ func (c *Catalog) lack(ctx context.Context, server string, kind Kind) (n int, er
 // unwanted selects what was cut off, and what is older than its age and too much or of
 // other migrations. The spares come in the order of their age.
 func (c *Catalog) unwanted(spares []spareRow) (drop []spareRow) {
-	fingerprint, kept := c.spareFingerprint(), map[Kind]int{}
+	kept := map[Kind]int{}
 	for _, s := range slices.Backward(spares) {
 		want, ours := c.spares[s.Kind]
 		switch {
 		case s.State != spareReady:
 			drop = append(drop, s)
-		case s.Fingerprint == fingerprint && !s.Server.Full && kept[s.Kind] < want:
+		case s.Fingerprint == c.spareFingerprint(&s.Server) && !s.Server.Full && kept[s.Kind] < want:
 			kept[s.Kind]++
 		case ours && time.Since(s.CreatedAt) > spareAge:
 			drop = append(drop, s)

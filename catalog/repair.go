@@ -13,7 +13,8 @@ import (
 // Repair finishes what was cut off: tenants that are [Provisioning] or [Failed]
 // are made once more, tenants that are [Deleting] are dropped to the end. Without
 // arguments it looks at all tenants in these states, which a service does at
-// start-up. Tenants in other states are left alone, and so are those that a
+// start-up. Tenants that are served already get what the role lacks of which
+// [WithServingRole] says that it serves them, and are otherwise left alone. So are those that a
 // living process is at work on: named ones are reported as [ErrBusy]. Without arguments
 // it also drops the spares whose making or dropping was cut off.
 //
@@ -23,15 +24,30 @@ func (c *Catalog) Repair(ctx context.Context, tenants ...scope.Tenant) error {
 	if len(tenants) > 0 {
 		return c.repairEach(ctx, tenants)
 	}
-	var broken []scope.Tenant
+	broken, err := c.Broken(ctx)
+	// Another process may be at work on one, or have dropped it meanwhile.
+	return errors.Join(err, c.repairEach(ctx, broken, ErrBusy, ErrUnknown), c.repairSpares(ctx))
+}
+
+// Broken returns the tenants that Repair without arguments has work with. The error
+// joins those of the servers that could not be asked.
+func (c *Catalog) Broken(ctx context.Context) (broken []scope.Tenant, err error) {
 	for t, err := range c.List(ctx, Filter{States: []State{Provisioning, Failed, Deleting}}) {
 		if err != nil {
-			return err
+			return nil, err
 		}
 		broken = append(broken, t.ID)
 	}
-	// Another process may be at work on one, or have dropped it meanwhile.
-	return errors.Join(c.repairEach(ctx, broken, ErrBusy, ErrUnknown), c.repairSpares(ctx))
+	var servers []serverRow
+	if err := c.db.WithContext(ctx).Order("name").Find(&servers).Error; err != nil {
+		return broken, fmt.Errorf("catalog: list the servers: %w", err)
+	}
+	var errs []error
+	for i := range servers {
+		unserved, err := c.unserved(ctx, &servers[i])
+		broken, errs = append(broken, unserved...), append(errs, err)
+	}
+	return broken, errors.Join(errs...)
 }
 
 // repairSpares drops the spares whose making or dropping was cut off.
@@ -82,7 +98,7 @@ func (c *Catalog) repair(ctx context.Context, t scope.Tenant) error {
 		}
 	case Provisioning:
 	default:
-		return nil
+		return c.serve(ctx, row)
 	}
 	c.logger.Warn("catalog: go on with making a tenant", slog.String("tenant", row.ID))
 	_, err = c.provision(ctx, row)

@@ -22,6 +22,9 @@ func (c *Catalog) Reseal(ctx context.Context) (int, error) {
 	servers, err := resealAll(ctx, c, key, "conn", "name", func(r *serverRow) (string, purpose, *sealed) {
 		return r.Name, connStringOf(r.Name), &r.Conn
 	})
+	serving, err4 := resealAll(ctx, c, key, "serving_conn", "name", func(r *serverRow) (string, purpose, *sealed) {
+		return r.Name, servingConnOf(r.Name), &r.ServingConn
+	})
 	// Spares before tenants, which they may become meanwhile.
 	spares, err2 := resealAll(ctx, c, key, "password", "name", func(r *spareRow) (string, purpose, *sealed) {
 		return r.Name, sparePasswordOf(r.Name), &r.Password
@@ -29,7 +32,7 @@ func (c *Catalog) Reseal(ctx context.Context) (int, error) {
 	tenants, err3 := resealAll(ctx, c, key, "password", "id", func(r *tenantRow) (string, purpose, *sealed) {
 		return r.ID, passwordOf(r.ID), &r.Password
 	})
-	return servers + spares + tenants, errors.Join(err, err2, err3)
+	return servers + serving + spares + tenants, errors.Join(err, err2, err3, err4)
 }
 
 // resealAll goes through the rows of one table in the order of their id, one

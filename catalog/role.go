@@ -45,11 +45,28 @@ func (c *Catalog) makeRole(tx *gorm.DB, row *tenantRow, password string) error {
 	return role.put(tx, c.mark(row))
 }
 
-// grant gives the tenant's role its rights on the tables that are there and on
+// grant gives the tenant's role its rights, and the serving role the right to become it.
+// A tenant without a role is read and written by the serving role itself.
+func (c *Catalog) grant(tx *gorm.DB, row *tenantRow) error {
+	serving := c.servingRole(row)
+	role := row.role()
+	if row.Role == nil {
+		role = serving
+	}
+	if err := grantRows(tx, row.Schema, role); err != nil {
+		return err
+	}
+	if err := useShared(tx, role, c.sharedFor(row)); err != nil || row.Role == nil || serving == "" {
+		return err
+	}
+	return grantRole(tx, role, serving)
+}
+
+// grantRows gives a role its rights on the tables of a schema that are there and on
 // those that the administrator will make: to read and to write rows, nothing
 // else. The list of applied migrations is read only.
-func (c *Catalog) grant(tx *gorm.DB, row *tenantRow) error {
-	schema, role := pgx.Identifier{row.Schema}.Sanitize(), pgx.Identifier{row.role()}.Sanitize()
+func grantRows(tx *gorm.DB, schemaName, roleName string) error {
+	schema, role := pgx.Identifier{schemaName}.Sanitize(), pgx.Identifier{roleName}.Sanitize()
 	err := run(tx,
 		fmt.Sprintf("grant usage on schema %s to %s", schema, role),
 		fmt.Sprintf("grant select, insert, update, delete on all tables in schema %s to %s", schema, role),
@@ -57,10 +74,7 @@ func (c *Catalog) grant(tx *gorm.DB, row *tenantRow) error {
 		fmt.Sprintf("alter default privileges in schema %s grant select, insert, update, delete on tables to %s", schema, role),
 		fmt.Sprintf("alter default privileges in schema %s grant usage, select, update on sequences to %s", schema, role))
 	if err != nil {
-		return fmt.Errorf("grant role %q its rights: %w", row.role(), err)
-	}
-	if err := useShared(tx, row, c.sharedFor(row)); err != nil {
-		return err
+		return fmt.Errorf("grant role %q its rights: %w", roleName, err)
 	}
 	var list *string
 	if err := tx.Raw("select pg_catalog.to_regclass(?)::text", schema+".migrations").Scan(&list).Error; err != nil || list == nil {
@@ -75,16 +89,16 @@ const oneGrant = "select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextext
 
 // useShared lets the role use the schemas behind its own, as far as not everybody
 // may: PostgreSQL passes over a schema of search_path that a role may not use.
-func useShared(tx *gorm.DB, row *tenantRow, schemas []string) error {
+func useShared(tx *gorm.DB, role string, schemas []string) error {
 	for _, s := range schemas {
 		var may bool
-		if err := tx.Raw("select pg_catalog.has_schema_privilege(?, ?, 'usage')", row.role(), s).Scan(&may).Error; err != nil {
+		if err := tx.Raw("select pg_catalog.has_schema_privilege(?, ?, 'usage')", role, s).Scan(&may).Error; err != nil {
 			return fmt.Errorf("shared schema %q: %w", s, err)
 		}
 		if may {
 			continue
 		}
-		if err := run(tx, oneGrant, fmt.Sprintf("grant usage on schema %s to %s", pgx.Identifier{s}.Sanitize(), pgx.Identifier{row.role()}.Sanitize())); err != nil {
+		if err := run(tx, oneGrant, fmt.Sprintf("grant usage on schema %s to %s", pgx.Identifier{s}.Sanitize(), pgx.Identifier{role}.Sanitize())); err != nil {
 			return fmt.Errorf("shared schema %q: %w", s, err)
 		}
 	}

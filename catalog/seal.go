@@ -56,6 +56,8 @@ func sparePasswordOf(spare string) purpose { return purpose("tenantry/spare/" + 
 
 func connStringOf(server string) purpose { return purpose("tenantry/server/" + server) }
 
+func servingConnOf(server string) purpose { return purpose("tenantry/serving/" + server) }
+
 // ring seals and opens with the keys of a Keys.
 type ring struct{ keys Keys }
 

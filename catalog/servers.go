@@ -27,6 +27,10 @@ type Server struct {
 	Tenants   int    // that it has, in whatever state
 	Spares    int    // places that are ready for sign-ups, see [WithSpares]
 	CreatedAt time.Time
+
+	// ServingRole is who the statements of tenants with a schema log in as, see
+	// [WithServingRole]; "" if that is the administrator.
+	ServingRole string
 }
 
 // NewServer is what [Catalog.AddServer] needs to know of a server.
@@ -40,6 +44,12 @@ type NewServer struct {
 	// here if tenants are to have databases of their own: a pooler knows only
 	// the databases of its configuration.
 	ConnString string
+
+	// ServingConnString leads to the same database, as the role that the statements of
+	// tenants with a schema log in as: it may be a pooler's, and the role must not be able
+	// to administer, see [WithServingRole]. It is stored as ConnString is. "" is
+	// ConnString.
+	ServingConnString string
 
 	// Capacity is how many tenants the server takes; 0 is no limit.
 	Capacity int
@@ -63,6 +73,9 @@ func (c *Catalog) AddServer(ctx context.Context, n NewServer) error {
 	}
 	row := serverRow{Name: n.Name, Capacity: int64(n.Capacity)}
 	if err := c.describeServer(ctx, &row, n.ConnString, n.Capacity); err != nil {
+		return err
+	}
+	if err := c.describeServing(ctx, &row, n.ServingConnString); err != nil {
 		return err
 	}
 	err := c.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
@@ -215,6 +228,11 @@ type ServerChange struct {
 	ConnString *string // the same server at another address, or with another login
 	Capacity   *int
 	Full       *bool
+
+	// ServingConnString is what NewServer's is, "" for none. Its role gets its rights on all
+	// tenants of the server before ChangeServer returns, which takes some milliseconds
+	// for each.
+	ServingConnString *string
 }
 
 // ChangeServer changes a server. Connections to its tenants are replaced at once,
@@ -239,6 +257,9 @@ func (c *Catalog) ChangeServer(ctx context.Context, name string, change ServerCh
 			return err
 		}
 	}
+	if err := c.changeServing(ctx, &row, change); err != nil {
+		return err
+	}
 	if row.Capacity < 0 {
 		return invalid("capacity", fmt.Sprint(row.Capacity), "it is negative")
 	}
@@ -255,6 +276,10 @@ func (c *Catalog) ChangeServer(ctx context.Context, name string, change ServerCh
 		return tx.Model(&row).Select(change.columns()).Updates(&row).Error
 	})
 	c.cache.invalidateAll()
+	if err == nil && change.ServingConnString != nil {
+		c.stir()
+		err = c.serveAll(ctx, &row) // those that have signed up meanwhile
+	}
 	return describeViolation(err, "server", name)
 }
 
@@ -263,6 +288,9 @@ func (c ServerChange) columns() []string {
 	columns := []string{"updated_at"}
 	if c.ConnString != nil {
 		columns = append(columns, "conn")
+	}
+	if c.ServingConnString != nil {
+		columns = append(columns, "serving_conn", "serving_role")
 	}
 	if c.Capacity != nil {
 		columns = append(columns, "capacity")
@@ -284,6 +312,11 @@ func (c *Catalog) Servers(ctx context.Context) ([]Server, error) {
 	servers, err := serversOf(c.db.WithContext(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("catalog: list the servers: %w", err)
+	}
+	for i := range servers {
+		if servers[i].Name == Main {
+			servers[i].ServingRole = c.serving
+		}
 	}
 	return servers, nil
 }

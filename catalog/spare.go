@@ -69,14 +69,14 @@ func (s *spareRow) place(row *tenantRow) {
 	row.Cluster, row.Database, row.Schema, row.Role, row.Password = s.Cluster, s.Database, s.Schema, s.Role, s.Password
 }
 
-// spareFingerprint changes with everything that decides what a new tenant gets: one
-// that is made in advance must be as if it were made now.
-func (c *Catalog) spareFingerprint() string {
+// spareFingerprint changes with everything that decides what a new tenant gets
+// on that server: one that is made in advance must be as if it were made now.
+func (c *Catalog) spareFingerprint(server *serverRow) string {
 	migrations := ""
 	if c.migrations != nil {
 		migrations = c.migrations.Fingerprint()
 	}
-	hash := sha256.Sum256(fmt.Appendf(nil, "%q %t %t %q", migrations, c.roles, c.noTemplates, c.shared))
+	hash := sha256.Sum256(fmt.Appendf(nil, "%q %t %t %q %q", migrations, c.roles, c.noTemplates, c.shared, c.servingOn(server)))
 	return hex.EncodeToString(hash[:12])
 }
 
@@ -91,7 +91,7 @@ func (c *Catalog) takeSpare(ctx context.Context, tx *gorm.DB, row *tenantRow, se
 	}
 	var spares []spareRow
 	err = tx.Clauses(clause.Locking{Strength: "UPDATE", Options: "SKIP LOCKED"}).
-		Where("server = ? and kind = ? and state = ? and fingerprint = ?", server.Name, row.Kind, spareReady, c.spareFingerprint()).
+		Where("server = ? and kind = ? and state = ? and fingerprint = ?", server.Name, row.Kind, spareReady, c.spareFingerprint(&server)).
 		Order("created_at").Limit(1).Find(&spares).Error
 	if err != nil || len(spares) == 0 {
 		return false, err

@@ -45,7 +45,7 @@ func (c *Catalog) reserveSpare(ctx context.Context, server serverRow, kind Kind)
 	spare := spareRow{
 		Name: name, State: spareBuilding, Kind: kind, ServerName: server.Name,
 		Cluster: row.Cluster, Database: row.Database, Schema: row.Schema, Role: row.Role,
-		Password: row.Password, Fingerprint: c.spareFingerprint(), CreatedAt: now(),
+		Password: row.Password, Fingerprint: c.spareFingerprint(&server), CreatedAt: now(),
 	}
 	return row, c.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
 		if kind == OwnDatabase {

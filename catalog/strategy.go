@@ -14,8 +14,8 @@ import (
 // Strategy returns the strategy that places each tenant where the catalog says:
 // in a schema of the master database, in a schema of another server's shared
 // database, or in a database of its own, side by side. The *gorm.DB that it is
-// used on must be open on the master database, directly or through a pooler;
-// where tenants have roles, as the role that the catalog was opened as. The shared
+// used on must be open on the master database, directly or through a pooler, as the
+// role of [WithServingRole], or without one as the role that the catalog was opened as. The shared
 // scope is the schema public of the master database.
 //
 // Migrations run as the administrator, who owns the tables. The strategy's

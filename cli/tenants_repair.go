@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"errors"
 
 	"github.com/spf13/cobra"
@@ -21,7 +20,7 @@ type repairView struct {
 func (t *tree) repair() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
-		Use: "repair {TENANT...|--all}", Short: "Finish sign-ups and drops that were cut off",
+		Use: "repair {TENANT...|--all}", Short: "Finish sign-ups and drops that were cut off, and give the serving role its rights",
 		ValidArgsFunction: t.complete(tenantIDs),
 		Args: func(_ *cobra.Command, args []string) error {
 			if (len(args) > 0) == all {
@@ -36,7 +35,7 @@ func (t *tree) repair() *cobra.Command {
 			}
 			return t.withCatalog(cmd.Context(), func(c *catalog.Catalog) (err error) {
 				if all {
-					ids, err = broken(cmd.Context(), c)
+					ids, err = c.Broken(cmd.Context())
 				}
 				if err != nil {
 					return err
@@ -45,20 +44,8 @@ func (t *tree) repair() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&all, "all", false, "all tenants whose sign-up or drop was cut off")
+	cmd.Flags().BoolVar(&all, "all", false, "all tenants that there is something to do for")
 	return cmd
-}
-
-// broken returns the tenants that there is something to do for.
-func broken(ctx context.Context, c *catalog.Catalog) (ids []scope.Tenant, err error) {
-	f := catalog.Filter{States: []catalog.State{catalog.Provisioning, catalog.Failed, catalog.Deleting}}
-	for tenant, err := range c.List(ctx, f) {
-		if err != nil {
-			return nil, err
-		}
-		ids = append(ids, tenant.ID)
-	}
-	return ids, nil
 }
 
 // repairEach repairs one tenant after the other. If all are meant, another process

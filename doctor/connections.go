@@ -37,7 +37,16 @@ func (e *exam) connections(ctx context.Context, c *pgx.Conn) error {
 	if err != nil {
 		return err
 	}
-	if f, found := judgeConnections(rows[0].least(), e.processes, e.parts()); found {
+	r, parts := rows[0], e.parts()
+	f, found := judgeConnections(r.least(), e.processes, parts)
+	if e.servingRole() != "" { // the limit of the login is the base pool's alone
+		login := r.Login
+		r.Login = -1
+		if f, found = judgeConnections(r.least(), e.processes, parts); !found && login >= 0 {
+			f, found = judgeConnections(login, e.processes, parts[:1])
+		}
+	}
+	if found {
 		e.find(f)
 	}
 	return nil

@@ -67,7 +67,8 @@ type exam struct {
 	db        *gorm.DB
 	findings  []Finding
 
-	tenants   []catalog.Tenant // rows of the catalog, read before anything else
+	known     []catalog.Server // the catalog's, read before anything else
+	tenants   []catalog.Tenant // rows of the catalog, read next
 	pooled    bool             // a pooler stands in between
 	read      bool             // the readings are complete
 	paths     paths
@@ -101,6 +102,7 @@ func judgements() []check {
 		{"the base path", (*exam).basePath},
 		{"the schema public", (*exam).public},
 		{"the login", (*exam).login},
+		{"who serves", (*exam).logins},
 		{"rights on tenants' schemas", (*exam).openSchemas},
 		{"rights on tenants' databases", (*exam).openDatabases},
 		{"rights on the catalog", (*exam).openCatalog},

@@ -30,9 +30,13 @@ const password = "s3cret"
 // that owns its database.
 type system struct {
 	admin string // a superuser's connection string, past everything
-	login string // the name of the application's
-	dsn   string // the application's connection string
-	db    *gorm.DB
+	login string // the name of who administers, and serves where there is no catalog
+	dsn   string // its connection string
+
+	serving    string // the name of who serves where there is a catalog
+	servingDSN string // its connection string
+
+	db *gorm.DB
 
 	catalog *catalog.Catalog
 	keys    catalog.FixedKeys
@@ -69,6 +73,7 @@ func withCatalog(t testing.TB, server string) *system {
 func bare(t testing.TB, server string, opts ...catalog.Option) *system {
 	t.Helper()
 	s := on(t, server)
+	s.splitLogins(t)
 	secret := make([]byte, 32)
 	_, _ = rand.Read(secret) // never fails
 	key, err := catalog.NewKey("k", secret)
@@ -76,13 +81,26 @@ func bare(t testing.TB, server string, opts ...catalog.Option) *system {
 		t.Fatal(err)
 	}
 	s.keys = catalog.FixedKeys{key}
-	opts = append([]catalog.Option{catalog.WithKeys(s.keys), catalog.WithRoles(), catalog.WithoutTemplates(), catalog.WithMigrations(migrations())}, opts...)
+	opts = append([]catalog.Option{catalog.WithKeys(s.keys), catalog.WithRoles(), catalog.WithServingRole(s.serving), catalog.WithoutTemplates(), catalog.WithMigrations(migrations())}, opts...)
 	if s.catalog, err = catalog.Open(t.Context(), s.dsn, opts...); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.clear(t) })
-	s.open(t, s.dsn, s.catalog.Strategy())
+	s.open(t, s.servingDSN, s.catalog.Strategy())
 	return s
+}
+
+// splitLogins makes another login, which serves.
+func (s *system) splitLogins(t testing.TB) {
+	t.Helper()
+	s.serving = unique("serving")
+	cfg, err := dsn.Parse(s.dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.servingDSN = dsn.URL(net.JoinHostPort(cfg.Host, strconv.Itoa(int(cfg.Port))), s.serving, password, cfg.Database)
+	s.plant(t, "create role "+s.serving+" login noinherit password '"+password+"'")
+	t.Cleanup(func() { s.plant(t, "drop owned by "+s.serving, "drop role "+s.serving) })
 }
 
 // clear drops the tenants, whatever a test has done to them.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tenantry/tenantry/doctor"
 	"github.com/tenantry/tenantry/internal/pgserver"
+	"github.com/tenantry/tenantry/internal/pgserver/dsn"
 	"github.com/tenantry/tenantry/internal/pgserver/pgtest"
 	"github.com/tenantry/tenantry/plugin"
 )
@@ -30,7 +31,15 @@ func TestPoolsThatAreLargerThanTheServerAreFound(t *testing.T) {
 func TestTheCatalogsConnectionsCount(t *testing.T) {
 	t.Parallel()
 	s := withCatalog(t, pgtest.DSN(t)) // two places: globex's database, and the administrator's
-	s.plant(t, "alter role "+s.login+" connection limit 24")
+	cfg, err := dsn.Parse(s.dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.plant(t, "alter role "+s.serving+" connection limit 20") // the base pool's: the catalog logs in as another
+	s.mustFind(t, nil)
+	s.plant(t, "alter role "+s.serving+" connection limit 2")
+	mustSay(t, s.mustFind(t, []string{"connections"}), doctor.Problem, "; 1 process), and the server takes 2")
+	s.plant(t, "alter role "+s.serving+" connection limit -1", "alter database "+cfg.Database+" connection limit 24")
 	mustSay(t, s.mustFind(t, []string{"connections"}), doctor.Problem, "catalog 13, tenants' databases 8; 1 process")
 }
 

@@ -44,7 +44,7 @@ func TestTenantsThatAreMadeAndDroppedMeanwhileAreInOrder(t *testing.T) {
 	s.create(t, catalog.New{ID: "initech"})
 	acme := s.tenant(t, "acme")
 	var made, dropped bool
-	s.open(t, s.dsn, s.catalog.Strategy(), plugin.WithPoolConfig((&observer{before: func(sql string) {
+	s.open(t, s.servingDSN, s.catalog.Strategy(), plugin.WithPoolConfig((&observer{before: func(sql string) {
 		switch {
 		case !made && strings.Contains(sql, "pg_namespace where not"):
 			made = true
@@ -70,8 +70,8 @@ func TestTheCostDoesNotGrowWithTheTenants(t *testing.T) {
 	o := &observer{}
 	other := on(t, pgtest.DSN(t))
 	s := bare(t, pgtest.DSN(t), catalog.WithPools(plugin.WithDatabaseConfig(o.watch)))
-	s.open(t, s.dsn, s.catalog.Strategy(), plugin.WithPoolConfig(o.watch))
-	s.add(t, other.dsn)
+	s.open(t, s.servingDSN, s.catalog.Strategy(), plugin.WithPoolConfig(o.watch))
+	s.add(t, other)
 	var counts []int64
 	for _, ids := range [][]string{{"a", "b", "c"}, {"d", "e", "f"}} {
 		s.create(t, catalog.New{ID: ids[0], Server: catalog.Main})

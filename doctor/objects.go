@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tenantry/tenantry/catalog"
+	"github.com/tenantry/tenantry/internal/driver"
 )
 
 // objects is what may be a tenant's on a server.
@@ -76,7 +77,7 @@ func (o *objects) readShared(ctx context.Context, c *pgx.Conn) (err error) {
 }
 
 // readIdentity returns the catalog's identity, which is in its marks, and "" where
-// the login has no right to read it.
+// nobody has the right to read it.
 func (e *exam) readIdentity(ctx context.Context, c *pgx.Conn) (string, error) {
 	if e.catalog == nil {
 		return "", nil
@@ -89,9 +90,25 @@ func (e *exam) readIdentity(ctx context.Context, c *pgx.Conn) (string, error) {
 	case len(readable) == 0:
 		return "", errors.New("the *gorm.DB is not open on the master database of the catalog")
 	case readable[0] != "true":
-		return "", nil
+		return e.identityAsAdministrator(ctx)
 	}
-	return one[string](ctx, c, "select id from tenantry.identity")
+	return one[string](ctx, c, readsIdentity)
+}
+
+const readsIdentity = "select id from tenantry.identity"
+
+// identityAsAdministrator reads it where another login serves, which has no right to.
+func (e *exam) identityAsAdministrator(ctx context.Context) (string, error) {
+	cfg, err := e.catalog.Direct()
+	if err != nil || cfg == nil {
+		return "", err
+	}
+	c, err := pgx.ConnectConfig(ctx, cfg.ConnConfig)
+	if err != nil {
+		return "", fmt.Errorf("as the catalog's administrator: %w", driver.Redact(err))
+	}
+	defer c.Close(ctx)
+	return one[string](ctx, c, readsIdentity)
 }
 
 // marked reports whether the catalog has made something.
@@ -101,7 +118,10 @@ func (e *exam) marked(text string) bool {
 
 // listTenants reads the catalog.
 func (e *exam) listTenants(ctx context.Context) (err error) {
-	if e.catalog != nil {
+	if e.catalog == nil {
+		return nil
+	}
+	if e.known, err = e.catalog.Servers(ctx); err == nil {
 		e.tenants, err = allTenants(ctx, e.catalog)
 	}
 	return err

@@ -2,10 +2,12 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tenantry/tenantry/catalog"
 	"github.com/tenantry/tenantry/internal/driver"
@@ -86,19 +88,29 @@ func (e *exam) candidates(ctx context.Context, c *pgx.Conn) (found []scope.Tenan
 }
 
 // searched returns the schemas of the search_path of a place, as PostgreSQL reads it
-// there.
+// there: as the tenant's role, unless that is gone or the login may not become it: another
+// check tells that.
 func searched(ctx context.Context, c *pgx.Conn, t driver.Target) (path []string, err error) {
-	for _, s := range t.Settings {
-		if s.Name != "search_path" {
-			continue
-		}
-		err = pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
-			if _, err := tx.Exec(ctx, "select pg_catalog.set_config('search_path', $1, true)", s.Value); err != nil {
+	path, err = searchedUnder(ctx, c, t.Settings, "search_path", "role")
+	if refused := (*pgconn.PgError)(nil); errors.As(err, &refused) && (refused.Code == "42501" || refused.Code == "22023") {
+		path, err = searchedUnder(ctx, c, t.Settings, "search_path")
+	}
+	return path, err
+}
+
+// searchedUnder is searched under the settings of these names.
+func searchedUnder(ctx context.Context, c *pgx.Conn, settings []driver.Setting, names ...string) (path []string, err error) {
+	err = pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
+		for _, s := range settings {
+			if !slices.Contains(names, s.Name) {
+				continue
+			}
+			if _, err := tx.Exec(ctx, "select pg_catalog.set_config($1, $2, true)", s.Name, s.Value); err != nil {
 				return err
 			}
-			return tx.QueryRow(ctx, "select pg_catalog.current_schemas(false)::pg_catalog.text[]").Scan(&path)
-		})
-	}
+		}
+		return tx.QueryRow(ctx, "select pg_catalog.current_schemas(false)::pg_catalog.text[]").Scan(&path)
+	})
 	return slices.DeleteFunc(path, func(s string) bool { return strings.HasPrefix(s, "pg_") }), err
 }
 

@@ -17,33 +17,33 @@ import (
 // behindPooler returns the ids that these tests can't plant.
 func behindPooler() []string { return nil }
 
-// behind returns the same application's connection string through PgBouncer.
-func (s *system) behind(t *testing.T, extra ...string) string {
+// behind returns a connection string through PgBouncer.
+func behind(t *testing.T, dsn string, extra ...string) string {
 	t.Helper()
-	return pgbouncer.Start(t, pgbouncer.Config{Target: s.dsn, PoolSize: 2, Extra: extra}).DSN(s.dsn)
+	return pgbouncer.Start(t, pgbouncer.Config{Target: dsn, PoolSize: 2, Extra: extra}).DSN(dsn)
 }
 
 func TestAPoolerIsFound(t *testing.T) {
 	t.Parallel()
 	s := withCatalog(t, pgtest.DSN(t))
 	s.plant(t, "create table public.plans (id bigint)")
-	s.open(t, s.behind(t), s.catalog.Strategy())
+	s.open(t, behind(t, s.servingDSN), s.catalog.Strategy())
 	f := s.mustFind(t, []string{"base-path", "pooler"})
-	mustSay(t, f, doctor.Problem, "schema public", "alter role "+s.login+" in database ")
+	mustSay(t, f, doctor.Problem, "schema public", "alter role "+s.serving+" in database ")
 }
 
 func TestBehindAPoolerTheServersPathMayBeEmpty(t *testing.T) {
 	t.Parallel()
 	s := withCatalog(t, pgtest.DSN(t))
-	s.plant(t, "create table public.plans (id bigint)", "alter role "+s.login+" set search_path = ''")
-	s.open(t, s.behind(t), s.catalog.Strategy(), plugin.WithMaxConns(100))
+	s.plant(t, "create table public.plans (id bigint)", "alter role "+s.serving+" set search_path = ''")
+	s.open(t, behind(t, s.servingDSN), s.catalog.Strategy(), plugin.WithMaxConns(100))
 	mustSay(t, s.mustFind(t, []string{"pooler"}), doctor.Info, "WithDirect", "catalog.Open")
 }
 
 func TestACatalogThatHearsNothingIsAWarning(t *testing.T) {
 	t.Parallel()
 	s := withCatalog(t, pgtest.DSN(t))
-	deaf, err := catalog.Open(t.Context(), s.behind(t), catalog.WithKeys(s.keys), catalog.WithLogger(slog.New(slog.DiscardHandler)))
+	deaf, err := catalog.Open(t.Context(), behind(t, s.dsn), catalog.WithKeys(s.keys), catalog.WithServingRole(s.serving), catalog.WithLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestAPoolerWithoutTransactionsIsAProblem(t *testing.T) {
 	t.Parallel()
 	s := on(t, pgtest.DSN(t))
 	s.plant(t, "alter role "+s.login+" nocreaterole", "alter role "+s.login+" set search_path = ''")
-	s.open(t, s.behind(t, "pool_mode = statement"), plugin.BySchema())
+	s.open(t, behind(t, s.dsn, "pool_mode = statement"), plugin.BySchema())
 	findings, err := doctor.Examine(t.Context(), s.db)
 	for _, f := range findings {
 		seen(f)

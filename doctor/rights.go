@@ -91,15 +91,16 @@ func (e *exam) openDatabases(ctx context.Context, c *pgx.Conn) error {
 	return nil
 }
 
-// openCatalog looks for rights of everybody and of tenants on the catalog's tables,
+// openCatalog looks for rights of everybody, of tenants and of a serving role on the catalog's tables,
 // and the migrator's.
 func (e *exam) openCatalog(ctx context.Context, c *pgx.Conn) error {
 	held, err := structs[right](ctx, c, rightsOnSchemas, []string{"tenantry"})
 	if err != nil {
 		return err
 	}
-	tenants := e.tenantsRoles()
-	held = slices.DeleteFunc(held, func(h right) bool { return h.Holder != "" && !tenants[h.Holder] })
+	closed := e.tenantsRoles()
+	closed[e.servingRole()] = true
+	held = slices.DeleteFunc(held, func(h right) bool { return h.Holder != "" && !closed[h.Holder] })
 	if len(held) == 0 {
 		return nil
 	}
@@ -109,7 +110,7 @@ func (e *exam) openCatalog(ctx context.Context, c *pgx.Conn) error {
 	}
 	e.find(Finding{
 		ID: "catalog-rights", Severity: Problem,
-		What: fmt.Sprintf("The catalog's own schema is open to tenants or to everybody: %s.", some(faults)),
+		What: fmt.Sprintf("The catalog's own schema is open to tenants, to the serving role or to everybody: %s.", some(faults)),
 		Why:  "It holds the names, hosts and places of all tenants and their sealed passwords. A tenant's SQL should not reach it, even as far as rights on its tables are missing today.",
 		How:  "revoke all on schema tenantry from public, or from the role named.",
 	})

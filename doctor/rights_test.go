@@ -55,7 +55,7 @@ func TestACatalogThatIsOpenIsFound(t *testing.T) {
 	s.plant(t, "create role "+reporter, "grant usage on schema tenantry to "+reporter)
 	t.Cleanup(func() { s.plant(t, "drop owned by "+reporter, "drop role "+reporter) })
 	s.mustFind(t, nil) // it is no tenant's
-	for _, who := range []string{"public", s.tenant(t, "acme").Role} {
+	for _, who := range []string{"public", s.tenant(t, "acme").Role, s.serving} {
 		s.plant(t, "grant usage on schema tenantry to "+who)
 		mustSay(t, s.mustFind(t, []string{"catalog-rights"}), doctor.Problem, "usage on tenantry to ")
 		s.plant(t, "revoke usage on schema tenantry from "+who)

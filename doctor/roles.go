@@ -59,7 +59,7 @@ func superuser(what string) Finding {
 	return Finding{
 		ID: "login-superuser", Severity: Problem, What: what,
 		Why: "Rights and row level security do not bind a superuser. SQL that escapes its tenant's role, by injection for example, can read every database and the files of the server.",
-		How: "Log in as a role without SUPERUSER that owns the database and is a member of no such role, with CREATEROLE and CREATEDB only if the catalog makes roles and databases.",
+		How: "Log in as a role without SUPERUSER that is a member of no such role. With a catalog use two logins, of which one administers: see docs/security.md.",
 	}
 }
 

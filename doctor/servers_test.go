@@ -12,10 +12,16 @@ import (
 	"github.com/tenantry/tenantry/internal/pgserver/pgtest"
 )
 
-// add gives the catalog the server eu, in another database.
-func (s *system) add(t testing.TB, dsn string) {
+// add gives the catalog the server eu, in another database, with two logins.
+func (s *system) add(t testing.TB, other *system) {
 	t.Helper()
-	if err := s.catalog.AddServer(t.Context(), catalog.NewServer{Name: "eu", ConnString: dsn}); err != nil {
+	other.splitLogins(t)
+	s.addServer(t, catalog.NewServer{Name: "eu", ConnString: other.dsn, ServingConnString: other.servingDSN})
+}
+
+func (s *system) addServer(t testing.TB, n catalog.NewServer) {
+	t.Helper()
+	if err := s.catalog.AddServer(t.Context(), n); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -24,7 +30,7 @@ func TestATenantOfAnotherServerThatIsGoneIsFound(t *testing.T) {
 	t.Parallel()
 	other := on(t, pgtest.DSN(t))
 	s := withCatalog(t, pgtest.DSN(t))
-	s.add(t, other.dsn)
+	s.add(t, other)
 	s.create(t, catalog.New{ID: "initech", Server: "eu"})
 	s.mustFind(t, nil)
 	lost := s.tenant(t, "initech").Schema
@@ -39,7 +45,7 @@ func TestWhatHasNoRowOnAnotherServerIsFound(t *testing.T) {
 	server := pgtest.Server(t)
 	other := on(t, server.DSN())
 	s := withCatalog(t, pgtest.DSN(t))
-	s.add(t, other.dsn)
+	s.add(t, other)
 	s.create(t, catalog.New{ID: "initech", Server: "eu"})
 	s.create(t, catalog.New{ID: "umbrella", Server: "eu", Kind: catalog.OwnDatabase})
 	mark := "tenantry " + s.identity(t) + " tenant hooli"
@@ -66,18 +72,18 @@ func TestAServerThatIsDownTakesNothingFromTheOtherFindings(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Server(t)
 	s := withCatalog(t, pgtest.DSN(t))
-	s.add(t, server.DSN())
+	s.addServer(t, catalog.NewServer{Name: "eu", ConnString: server.DSN()})
 	for _, id := range []string{"initech", "umbrella", "hooli", "vandelay"} {
 		s.create(t, catalog.New{ID: id, Server: "eu"})
 	}
 	s.create(t, catalog.New{ID: "stark", Server: "eu", Kind: catalog.OwnDatabase})
-	s.mustFind(t, nil)
+	mustSay(t, s.mustFind(t, []string{"one-login"}), doctor.Warning, "on server eu they log in as its administrator")
 	if err := server.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.plant(t, "delete from tenantry.tenants where server = 'eu'") })
 	s.plant(t, "create schema tenant_gone")
-	f := s.mustFind(t, []string{"tenant-unreachable", "orphan"})
+	f := s.mustFind(t, []string{"tenant-unreachable", "one-login", "orphan"})
 	mustSay(t, f, doctor.Problem, "hooli (server eu), initech (server eu), stark (server eu), umbrella (server eu).", "ChangeServer")
 	if strings.Contains(f.What, "vandelay") {
 		t.Errorf("more were asked than needed: %s", f.What)

@@ -28,20 +28,25 @@ type backend struct {
 }
 
 // open opens the master database, in which the catalog of the customers is.
-func open(ctx context.Context, connection string, keys catalog.Keys) (*backend, error) {
+func open(ctx context.Context, l logins, keys catalog.Keys) (*backend, error) {
 	dialing, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()
-	tenants, err := catalog.Open(dialing, connection,
+	opts := []catalog.Option{
 		catalog.WithKeys(keys),
 		catalog.WithMigrations(migrations()),
 		catalog.WithRoles(),
 		catalog.WithReserved(domain, nobody),
-		catalog.WithPools(plugin.WithBudget(connsPerServer)))
+		catalog.WithPools(plugin.WithBudget(connsPerServer)),
+	}
+	if l.role != "" {
+		opts = append(opts, catalog.WithServingRole(l.role))
+	}
+	tenants, err := catalog.Open(dialing, l.admin, opts...)
 	if err != nil {
 		return nil, err
 	}
 	b := &backend{tenants: tenants, tenantry: plugin.New(tenants.Strategy())}
-	if b.db, err = gorm.Open(postgres.Open(connection), &gorm.Config{
+	if b.db, err = gorm.Open(postgres.Open(l.serving), &gorm.Config{
 		Logger:               logger.Discard, // the output is the demonstration's
 		DisableAutomaticPing: true,           // the catalog has heard from the database
 	}); err == nil {

@@ -34,8 +34,9 @@ func commands(errs io.Writer) *cobra.Command {
 	var s settings
 	root := cli.New(cli.App{Name: "example", Open: func(ctx context.Context) (*cli.Service, error) { return s.service(ctx, newProgress(errs)) }})
 	root.PersistentFlags().StringVar(&s.dsn, "dsn", "", "use the database of this `connection` string; without it, a private\nPostgreSQL with the two customers of the demonstration, which ends with the command")
+	root.PersistentFlags().StringVar(&s.servingDSN, "serving-dsn", "", "with --dsn: the `connection` string of the login that serves, if that is\nanother one")
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
-		if err := s.checkDSN(); err != nil {
+		if err := s.checkLogins(); err != nil {
 			return err
 		}
 		if cmd.Name() == "psql" && s.private() {
@@ -66,11 +67,11 @@ func (s *settings) service(ctx context.Context, p *progress) (service *cli.Servi
 	if err != nil {
 		return nil, err
 	}
-	connection, stop, err := s.server(ctx, p)
+	logins, stop, err := s.server(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	b, err := open(ctx, connection, keys)
+	b, err := open(ctx, logins, keys)
 	if err != nil {
 		return nil, errors.Join(err, stop())
 	}

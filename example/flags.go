@@ -27,8 +27,10 @@ see "go run ./example tenants --help".
 // settings are what the command line says.
 type settings struct {
 	addr string // where to listen
-	dsn  string // empty for a private PostgreSQL
+	dsn  string // of the administrator; empty for a private PostgreSQL
 	exit bool   // leave after the demonstration
+
+	servingDSN string // of who serves; empty if that is the administrator
 }
 
 func (s *settings) flagSet() *flag.FlagSet {
@@ -37,6 +39,8 @@ func (s *settings) flagSet() *flag.FlagSet {
 	set.StringVar(&s.dsn, "dsn", "", "use the PostgreSQL database of this `connection` string or URL instead\n"+
 		"of a private one; what is made there, and on its server, stays. It must\n"+
 		"be an administrator's, and "+catalog.DefaultKeysVariable+" must be set")
+	set.StringVar(&s.servingDSN, "serving-dsn", "", "with -dsn: the `connection` string of the login that serves, if that is another\n"+
+		"one, see docs/security.md")
 	set.BoolVar(&s.exit, "exit", false, "leave after the demonstration")
 	set.SetOutput(io.Discard) // errors are printed once, by main
 	return set
@@ -74,15 +78,17 @@ func (s *settings) check(stray int) error {
 	if _, _, err := net.SplitHostPort(s.addr); err != nil {
 		return fmt.Errorf("-addr: %w", err)
 	}
-	return s.checkDSN()
+	return s.checkLogins()
 }
 
-func (s *settings) checkDSN() error {
-	if s.dsn == "" {
-		return nil
+func (s *settings) checkLogins() error {
+	if s.dsn == "" && s.servingDSN != "" {
+		return errors.New("-serving-dsn: it needs -dsn: without it, there is a private PostgreSQL")
 	}
-	if _, err := dsn.Parse(s.dsn); err != nil {
-		return fmt.Errorf("-dsn: %w", err)
+	for _, flag := range []struct{ name, value string }{{"-dsn", s.dsn}, {"-serving-dsn", s.servingDSN}} {
+		if _, err := dsn.Parse(flag.value); flag.value != "" && err != nil {
+			return fmt.Errorf("%s: %w", flag.name, err)
+		}
 	}
 	return nil
 }

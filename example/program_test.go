@@ -31,13 +31,13 @@ type program struct {
 }
 
 // start runs the program on a database until it says that Ctrl-C stops it.
-func start(t *testing.T, database string) *program {
+func start(t *testing.T, database string, flags ...string) *program {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &program{cancel: cancel, ended: make(chan error, 1)}
 	reader, writer := io.Pipe()
 	go func() {
-		err := example.Run(ctx, []string{"-addr", "127.0.0.1:0", "-dsn", database}, writer)
+		err := example.Run(ctx, append([]string{"-addr", "127.0.0.1:0", "-dsn", database}, flags...), writer)
 		p.ended <- err
 		close(p.ended)
 		writer.Close()

@@ -44,12 +44,12 @@ func (s *settings) listenAndServe(ctx context.Context, keys catalog.Keys, p *pro
 		return interrupted(ctx, err)
 	}
 	defer listener.Close() // closed twice if it was served; that error says nothing
-	connection, stop, err := s.server(ctx, p)
+	logins, stop, err := s.server(ctx, p)
 	if err != nil {
 		return interrupted(ctx, err)
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	b, err := open(ctx, connection, keys)
+	b, err := open(ctx, logins, keys)
 	if err != nil {
 		return interrupted(ctx, err)
 	}

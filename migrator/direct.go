@@ -14,6 +14,20 @@ import (
 
 var errElsewhere = errors.New("it leads to another database than the *gorm.DB, and tenants would be migrated there: give it the same database on the same server")
 
+// directConfig returns what WithDirect was given, or what the tenants know; nil if the
+// *gorm.DB's own connections will do.
+func (m *Migrator) directConfig() (*pgxpool.Config, error) {
+	fleet, ok := m.tenants.(Administered)
+	if m.direct != nil || !ok {
+		return m.direct, nil
+	}
+	cfg, err := fleet.Direct()
+	if err != nil {
+		return nil, fmt.Errorf("migrator: connect as the administrator: %w", err)
+	}
+	return cfg, nil
+}
+
 // checkDirect refuses a direct connection to another database than the *gorm.DB's: what
 // the one has locked, the other must not be able to lock. Addresses prove nothing where
 // a pooler stands in between, a copy of a server has its names and identifier too, and

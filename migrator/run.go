@@ -90,7 +90,7 @@ func (m *Migrator) call(ctx context.Context, f func(context.Context, *ledger) (R
 }
 
 // open calls f with the ledger, and with a context under which migrations go where
-// WithDirect says.
+// WithDirect says, or Administered.
 func (m *Migrator) open(ctx context.Context, f func(context.Context, *ledger) error) error {
 	if m.err != nil {
 		return m.err
@@ -98,9 +98,13 @@ func (m *Migrator) open(ctx context.Context, f func(context.Context, *ledger) er
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
+	direct, err := m.directConfig()
+	if err != nil {
+		return err
+	}
 	cfg := m.connector.Base.Config()
-	if m.direct != nil {
-		cfg = m.direct.Copy()
+	if direct != nil {
+		cfg = direct.Copy()
 		driver.PreparePool(cfg, driver.Tuning{})
 		cfg.MaxConns, cfg.MinConns, cfg.MinIdleConns = int32(min(m.concurrency, 1<<15)+1), 0, 0 //nolint:gosec // small
 		pool, err := pgxpool.NewWithConfig(ctx, cfg)

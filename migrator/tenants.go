@@ -6,6 +6,8 @@ import (
 	"iter"
 	"slices"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/tenantry/tenantry/scope"
 )
 
@@ -31,6 +33,16 @@ type Tenant struct {
 // error ends the list, and nothing is migrated.
 type Tenants interface {
 	Tenants(ctx context.Context) iter.Seq2[Tenant, error]
+}
+
+// Administered is a list of tenants that knows who owns their tables, where that is not
+// who the *gorm.DB logs in as. A catalog.Catalog with a serving role is one.
+type Administered interface {
+	Tenants
+
+	// Direct returns the connection that migrations and the ledger use, as [WithDirect]
+	// would set it, which outranks it; nil for the *gorm.DB's own.
+	Direct() (*pgxpool.Config, error)
 }
 
 // List is a fixed list of tenants.
