@@ -67,6 +67,7 @@ func openMaster(ctx context.Context, dsn string, conns int32) (*master, error) {
 	// else has prepared a statement: each statement is one.
 	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
 	cfg.ConnConfig.StatementCacheCapacity, cfg.ConnConfig.DescriptionCacheCapacity = 0, 0
+	driver.SetFormats(cfg.ConnConfig)
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("catalog: %w", err)

@@ -40,6 +40,7 @@ func dial(ctx context.Context, d plugin.Database) (*session, error) {
 	}
 	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeDescribeExec
 	cfg.ConnConfig.StatementCacheCapacity, cfg.ConnConfig.DescriptionCacheCapacity = 0, 0
+	driver.SetFormats(cfg.ConnConfig)
 	pool := stdlib.OpenDB(*cfg.ConnConfig)
 	pool.SetMaxOpenConns(1)
 	s := &session{pool: pool}

@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -49,6 +50,11 @@ func take(ctx context.Context, s Scope, t *Target, pool *Affinity) (*lease, erro
 	}
 	first := !l.leased
 	l.leased = true
+	if l.needsFormats(c.Conn().PgConn()) {
+		under := *t // others may have t
+		under.Settings = slices.Concat(formats[:], t.Settings)
+		t = &under
+	}
 	return &lease{from: c, link: l, scope: s, target: t, fresh: true, first: first}, nil
 }
 

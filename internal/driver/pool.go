@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 
@@ -30,6 +32,7 @@ type link struct {
 	std    *stdlib.Conn // made of it, or nil
 	leased bool         // at least once
 	until  time.Time    // the pool may close it
+	zone   zone         // of the session
 	attachment
 }
 
@@ -39,7 +42,7 @@ type facts struct {
 	affinity *Affinity
 	lifetime time.Duration // of connections
 	route    atomic.Int32  // what stands between us and the server
-	noPath   atomic.Bool   // the peer refuses search_path as a start-up parameter
+	bare     atomic.Bool   // the peer refuses start-up parameters that poolers do not track
 }
 
 const (
@@ -91,8 +94,19 @@ func PreparePool(cfg *pgxpool.Config, t Tuning) *Affinity {
 				return err
 			}
 		}
-		f.setBasePath(ctx, cc)
+		if ctx.Value(parameterRefused{}) != nil {
+			f.bare.Store(true)
+		}
+		f.setParameters(cc)
 		f.install(cc)
+		return nil
+	}
+	connected := cfg.AfterConnect
+	cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
+		readTimesHere(c.TypeMap())
+		if connected != nil {
+			return connected(ctx, c)
+		}
 		return nil
 	}
 	closing := cfg.BeforeClose
@@ -108,6 +122,12 @@ func PreparePool(cfg *pgxpool.Config, t Tuning) *Affinity {
 		return nil
 	}
 	return f.affinity
+}
+
+// readTimesHere makes times that travel as text have the process's time zone, as those have that
+// travel in binary format. Their text has the session's.
+func readTimesHere(m *pgtype.Map) {
+	m.RegisterType(&pgtype.Type{Name: "timestamptz", OID: pgtype.TimestamptzOID, Codec: &pgtype.TimestamptzCodec{ScanLocation: time.Local}}) //nolint:gosmopolitan // as pgx
 }
 
 // linkOf returns what is known of a connection, or nil if it was not prepared.
@@ -127,30 +147,22 @@ func (l *link) usable(c *pgx.Conn) bool {
 	return !c.IsClosed() && !c.PgConn().IsBusy() && c.PgConn().TxStatus() == 'I' && time.Now().Before(l.until)
 }
 
-// pathRefused marks the context of a second try to connect, after the first
-// was refused for its search_path.
-type pathRefused struct{}
+// parameterRefused marks the context of a second try to connect, after the first
+// was refused for one of its start-up parameters.
+type parameterRefused struct{}
 
-// setBasePath gives the connection an empty default path, so that whatever
-// escapes a prefix finds no table at all. Poolers may refuse the parameter.
-func (f *facts) setBasePath(ctx context.Context, cc *pgx.ConnConfig) {
-	if ctx.Value(pathRefused{}) != nil {
-		f.noPath.Store(true)
-	}
-	delete(cc.RuntimeParams, "search_path")
-	if !f.noPath.Load() {
-		cc.RuntimeParams["search_path"] = ""
-	}
-}
-
-// refusesPath reports whether connecting failed for the start-up parameter.
+// refusesParameter reports whether connecting failed for a start-up parameter of this driver.
 // PgBouncer's words; the code is 08P01 for every complaint at start-up.
-func refusesPath(err error) bool {
+func refusesParameter(err error) bool {
 	if err == nil {
 		return false
 	}
 	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && pgErr.Code == "08P01" && strings.Contains(pgErr.Message, "search_path")
+	if !errors.As(err, &pgErr) || pgErr.Code != "08P01" {
+		return false
+	}
+	named := func(s Setting) bool { return strings.Contains(strings.ToLower(pgErr.Message), s.Name) }
+	return named(Setting{Name: searchPath}) || slices.ContainsFunc(formats[:], named)
 }
 
 // install puts a wire filter below the frontend of each connection. cc belongs
