@@ -15,7 +15,7 @@ import (
 // them in one round trip and keeps nothing on the server.
 type parameters struct {
 	named []driver.NamedValue
-	key   typeKey  // under which the types are remembered
+	key   typeKey  // under which the types are remembered, if oids are not nil
 	oids  []uint32 // types of those that had to be encoded for one, 0 for the others; or nil
 }
 
@@ -23,7 +23,7 @@ type parameters struct {
 // parameter, such as []byte (bytea or jsonb), costs a round trip the first time
 // that the tenant runs the query.
 func (c *conn) parameters(ctx context.Context, query string, args []any) (parameters, error) {
-	p := parameters{key: typeKey{scope: c.lease.scope, query: query}, named: make([]driver.NamedValue, 1+len(args))}
+	p := parameters{named: make([]driver.NamedValue, 1+len(args))}
 	p.named[0].Value = pgx.QueryExecModeExec
 	var typed []int // positions
 	for i, arg := range args {
@@ -39,19 +39,20 @@ func (c *conn) parameters(ctx context.Context, query string, args []any) (parame
 	if len(typed) == 0 {
 		return p, nil
 	}
-	return c.typed(ctx, p, typed)
+	return c.typed(ctx, query, p, typed)
 }
 
 // typed encodes the arguments at the given positions for the types that the
 // server has described. If a remembered type does not fit, it asks again.
-func (c *conn) typed(ctx context.Context, p parameters, at []int) (parameters, error) {
+func (c *conn) typed(ctx context.Context, query string, p parameters, at []int) (parameters, error) {
+	p.key = typeKeyOf(c.lease.scope, query)
 	types := &c.connector.types
 	if oids, ok := types.get(p.key); ok {
 		if encoded, err := p.encode(c.lease.conn().TypeMap(), oids, at); err == nil {
 			return encoded, nil
 		}
 	}
-	oids, err := c.describe(ctx, p.key.query)
+	oids, err := c.describe(ctx, query)
 	if err != nil {
 		return p, err
 	}

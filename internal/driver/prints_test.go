@@ -146,7 +146,7 @@ func TestUsualArgumentsAreWhatTheirTypesPrint(t *testing.T) {
 		{pgtype.NumericOID, 0.1, nil, true},
 		{pgtype.Float8OID, 0.1, nil, true},
 		{pgtype.Float8OID, 0.30000000000000004, nil, false}, // numeric would get 0.3
-		{pgtype.Float4OID, 0.1, nil, false},       // float8 would get 0.10000000149011612
+		{pgtype.Float4OID, 0.1, nil, false},                 // float8 would get 0.10000000149011612
 		{pgtype.Float4OID, 0.5, nil, true},
 		{pgtype.BoolOID, true, nil, true},
 		{pgtype.UUIDOID, "6f1ed002-ab5e-4d5a-8d6f-0c0b0f0e0d0c", nil, true},
