@@ -29,10 +29,11 @@ type link struct {
 	tracer pgx.QueryTracer // the user's, or nil
 	pool   *facts
 	names  *names
-	std    *stdlib.Conn // made of it, or nil
-	leased bool         // at least once
-	until  time.Time    // the pool may close it
-	zone   zone         // of the session
+	std    *stdlib.Conn          // made of it, or nil
+	leased bool                  // at least once
+	lease  atomic.Pointer[lease] // that has it now, or nil
+	until  time.Time             // the pool may close it
+	zone   zone                  // of the session
 	attachment
 }
 
@@ -40,6 +41,7 @@ type link struct {
 type facts struct {
 	tuning   Tuning
 	affinity *Affinity
+	prepared *Prepared
 	lifetime time.Duration // of connections
 	route    atomic.Int32  // what stands between us and the server
 	bare     atomic.Bool   // the peer refuses start-up parameters that poolers do not track
@@ -77,10 +79,12 @@ func DefaultTuning() Tuning {
 // It keeps the hooks that are set already and sets pgx's query mode: caches
 // keyed by SQL text mix up tenants, whose types and columns may differ.
 //
-// What it returns is for those who take connections from the pool for tenants; nil if
-// nothing is to be preferred.
-func PreparePool(cfg *pgxpool.Config, t Tuning) *Affinity {
-	f := &facts{tuning: t, affinity: newAffinity(cfg, t.TenantsPerConn), lifetime: cfg.MaxConnLifetime}
+// What it returns closes the pool, also where connections of it were never given back.
+func PreparePool(cfg *pgxpool.Config, t Tuning) *Prepared {
+	f := &facts{
+		tuning: t, affinity: newAffinity(cfg, t.TenantsPerConn), lifetime: cfg.MaxConnLifetime,
+		prepared: &Prepared{links: map[*link]struct{}{}},
+	}
 	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
 	cfg.ConnConfig.StatementCacheCapacity = 0
 	cfg.ConnConfig.DescriptionCacheCapacity = 0
@@ -116,12 +120,13 @@ func PreparePool(cfg *pgxpool.Config, t Tuning) *Affinity {
 		}
 		if l := linkOf(conned{c}); l != nil {
 			f.affinity.forget(l)
+			f.prepared.closed(l)
 		}
 	}
-	if !f.affinity.chooses {
-		return nil
+	if f.affinity.chooses {
+		f.prepared.Affinity = f.affinity
 	}
-	return f.affinity
+	return f.prepared
 }
 
 // readTimesHere makes times that travel as text have the process's time zone, as those have that
