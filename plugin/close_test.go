@@ -22,7 +22,7 @@ const longestClose = 12 * time.Second
 // holder does next.
 var forgotten = map[string]func(ctx context.Context, db *sql.DB) (next func() error, err error){
 	"rows": func(ctx context.Context, db *sql.DB) (func() error, error) {
-		rows, err := db.QueryContext(ctx, "select generate_series(1, 10000000)") //nolint:rowserrcheck,sqlclosecheck // that is the fault
+		rows, err := db.QueryContext(ctx, "select generate_series(1, 10000000)") //nolint:sqlclosecheck // that is the fault
 		return func() error {
 			for rows.Next() {
 			}
@@ -113,7 +113,9 @@ func TestCloseEnds(t *testing.T) {
 					}
 				}
 				watch.Close()
-				eventually(t, "no goroutine is left", func() bool { return !strings.Contains(stacks(), "pgxpool") && !strings.Contains(stacks(), "internal/driver") })
+				eventually(t, "no goroutine is left", func() bool {
+					return !strings.Contains(stacks(), "pgxpool") && !strings.Contains(stacks(), "internal/driver")
+				})
 			})
 		}
 	}

@@ -128,5 +128,5 @@ func heap() int64 {
 	var m runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc) //nolint:gosec // no machine has so much
+	return int64(m.HeapAlloc)
 }

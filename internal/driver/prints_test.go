@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"database/sql/driver"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -40,7 +41,7 @@ func values() []string {
 		"1890-01-01 00:00:00+00:53:28", "1890-01-01 00:00:00-00:53:28", "2026-05-04 15:04:05 UTC", "2026-05-04 15:04:05+00 BC", "2026-01-04 15:04:05+01", "2026-01-04 15:04:05-05", "2026-05-04 15:04:05.5-04", "2026-03-29 02:30:00+01", "2026-03-29 03:30:00+02", "2026-10-25 02:30:00+01", "2026-10-25 02:30:00+02",
 		"15:04:05", "1 day", "P1D",
 	}
-	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // no secret
+	r := rand.New(rand.NewPCG(1, 2))
 	zones := []*time.Location{time.UTC, time.FixedZone("", 3600), time.FixedZone("", 5*3600+1800), time.FixedZone("", 7200), time.FixedZone("", -12345)}
 	for range 25 {
 		v := math.Float64frombits(r.Uint64())
@@ -169,6 +170,25 @@ func TestUsualArgumentsAreWhatTheirTypesPrint(t *testing.T) {
 		}
 		if got := printsArgument(tt.oid, v, tt.zone); got != tt.want {
 			t.Errorf("type %d, %T %v in %v: %t, want %t", tt.oid, tt.v, tt.v, tt.zone, got, tt.want)
+		}
+	}
+}
+
+// TestPrintsAllocatesNothing: it is asked for each argument of each kept statement.
+func TestPrintsAllocatesNothing(t *testing.T) { //nolint:paralleltest // it counts allocations
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		oid uint32
+		v   driver.Value
+	}{
+		{pgtype.Int8OID, int64(7)}, {pgtype.Int4OID, "2147483647"}, {pgtype.TextOID, "text"}, {pgtype.NumericOID, 12345.678}, {pgtype.Float8OID, 0.1},
+		{pgtype.UUIDOID, "6f1ed002-ab5e-4d5a-8d6f-0c0b0f0e0d0c"}, {pgtype.TimestamptzOID, "2026-05-04 15:04:05.123456+02"}, {pgtype.BoolOID, "true"},
+	} {
+		if n := testing.AllocsPerRun(100, func() { printsArgument(tt.oid, tt.v, berlin) }); n > 0 || !printsArgument(tt.oid, tt.v, berlin) {
+			t.Errorf("type %d, %v: %v allocations, prints %t", tt.oid, tt.v, n, printsArgument(tt.oid, tt.v, berlin))
 		}
 	}
 }
