@@ -39,7 +39,7 @@ func (c checkout) lay() error {
 func connect(ctx context.Context, pool *pgxpool.Pool) (checkout, error) {
 	connector := stdlib.GetPoolConnector(pool)
 	c, err := connector.Connect(ctx)
-	if refusesParameter(err) {
+	if RefusesParameter(err) {
 		c, err = connector.Connect(context.WithValue(ctx, parameterRefused{}, true))
 	}
 	if err != nil {
@@ -58,7 +58,7 @@ func connect(ctx context.Context, pool *pgxpool.Pool) (checkout, error) {
 func reconnect(ctx context.Context, pool *pgxpool.Pool) (checkout, error) {
 	held, err := pool.Acquire(ctx)
 	switch {
-	case refusesParameter(err):
+	case RefusesParameter(err):
 		return connect(ctx, pool)
 	case err != nil:
 		return checkout{}, Redact(err)

@@ -38,6 +38,15 @@ func SetFormats(cc *pgx.ConnConfig) {
 	}
 }
 
+// SetUntrackedFormats sets the rest of the formats, too. A pooler may refuse them ([RefusesParameter]).
+func SetUntrackedFormats(cc *pgx.ConnConfig) {
+	for _, s := range formats {
+		if !tracked(s.Name) {
+			setParameter(cc, s.Name, s.Value)
+		}
+	}
+}
+
 // setParameters gives the connection the start-up parameters that this driver needs: the formats,
 // and an empty default path, so that whatever escapes a prefix finds no table at all. Poolers may
 // refuse what they do not track. The style of dates is not among the parameters: the server would

@@ -156,9 +156,9 @@ func (l *link) usable(c *pgx.Conn) bool {
 // was refused for one of its start-up parameters.
 type parameterRefused struct{}
 
-// refusesParameter reports whether connecting failed for a start-up parameter of this driver.
+// RefusesParameter reports whether connecting failed for a start-up parameter of this driver.
 // PgBouncer's words; the code is 08P01 for every complaint at start-up.
-func refusesParameter(err error) bool {
+func RefusesParameter(err error) bool {
 	if err == nil {
 		return false
 	}
