@@ -55,6 +55,7 @@ func (c *Catalog) hear() error {
 	if err != nil {
 		return err
 	}
+	driver.SetFormats(cfg.ConnConfig)
 	conn, err := pgx.ConnectConfig(c.ctx, cfg.ConnConfig)
 	if err != nil {
 		return driver.Redact(err)

@@ -76,6 +76,25 @@ func openMaster(ctx context.Context, dsn string, conns int32) (*master, error) {
 	// else has prepared a statement: each statement is one.
 	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
 	cfg.ConnConfig.StatementCacheCapacity, cfg.ConnConfig.DescriptionCacheCapacity = 0, 0
+	driver.SetFormats(cfg.ConnConfig)
+	bare := cfg.Copy()
+	driver.SetUntrackedFormats(cfg.ConnConfig)
+	m, err := connect(ctx, cfg)
+	if driver.RefusesParameter(err) {
+		m, err = connect(ctx, bare)
+	}
+	if err != nil {
+		return nil, err
+	}
+	m.db, err = gorm.Open(postgres.New(postgres.Config{Conn: m.sql()}), quiet())
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("catalog: %w", err), m.close())
+	}
+	return m, nil
+}
+
+// connect opens the pool, and makes sure of a connection.
+func connect(ctx context.Context, cfg *pgxpool.Config) (*master, error) {
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("catalog: %w", err)
@@ -83,10 +102,6 @@ func openMaster(ctx context.Context, dsn string, conns int32) (*master, error) {
 	m := &master{Pool: pool}
 	if err := m.Ping(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("catalog: connect to the master database: %w", err), m.close())
-	}
-	m.db, err = gorm.Open(postgres.New(postgres.Config{Conn: m.sql()}), quiet())
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("catalog: %w", err), m.close())
 	}
 	return m, nil
 }

@@ -43,6 +43,7 @@ func dial(ctx context.Context, d plugin.Database) (*session, error) {
 	limitDial(cfg.ConnConfig)
 	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
 	cfg.ConnConfig.StatementCacheCapacity, cfg.ConnConfig.DescriptionCacheCapacity = 0, 0
+	driver.SetFormats(cfg.ConnConfig)
 	pool := stdlib.OpenDB(*cfg.ConnConfig)
 	pool.SetMaxOpenConns(1)
 	s := &session{pool: pool}

@@ -47,6 +47,7 @@ type ledger struct {
 // migrations, could all be in use when it must tell that it is alive.
 func openLedger(ctx context.Context, cfg *pgxpool.Config, lease time.Duration) (*ledger, error) {
 	cfg.MaxConns, cfg.MinConns, cfg.MinIdleConns = ledgerConns, 0, 0
+	driver.SetFormats(cfg.ConnConfig)
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("migrator: open the ledger: %w", err)

@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -53,6 +54,43 @@ func TestIsolationThroughPgBouncer(t *testing.T) {
 	})
 	t.Log(result, p.Stats().Base.NewConnsCount(), "connections")
 	mustBeIsolated(t, result, isolation.Statements(t, isolationStatements))
+}
+
+// TestFormatsAreTheDriversThroughPgBouncer, which refuses some of them at start-up, or is told to pass over them.
+func TestFormatsAreTheDriversThroughPgBouncer(t *testing.T) {
+	t.Parallel()
+	for name, extra := range map[string][]string{
+		"refused": nil,
+		"ignored": {"ignore_startup_parameters = extra_float_digits,bytea_output,intervalstyle,search_path"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			direct := pgtest.Database(t)
+			pool := admin(t, direct)
+			mustExec(t, pool, "create schema tenant_a", values)
+			want := readValues(t, openPlain(t, direct+"&search_path=tenant_a", nil))
+			for name, value := range formats {
+				mustExec(t, pool, fmt.Sprintf("alter database %s set %s = '%s'", pgx.Identifier{pool.Config().ConnConfig.Database}.Sanitize(), name, value))
+			}
+			b := pgbouncer.Start(t, pgbouncer.Config{Target: named(direct), PoolSize: 2, Extra: extra})
+			db, _ := open(t, b.DSN(named(direct)), nil, plugin.BySchema(), plugin.WithMaxConns(4))
+			a := db.WithContext(as(t, "a"))
+			for i := range 10 {
+				if got := readValues(t, a); !reflect.DeepEqual(got, want) {
+					t.Errorf("execution %d: read\n%v\nwant\n%v", i+1, got, want)
+				}
+				err := a.Transaction(func(tx *gorm.DB) error {
+					if got := readValues(t, tx); !reflect.DeepEqual(got, want) {
+						t.Errorf("execution %d in a transaction: read\n%v\nwant\n%v", i+1, got, want)
+					}
+					return nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
 }
 
 // TestSessionSetLeaksThroughPgBouncer shows that the place is one where leaks

@@ -82,7 +82,7 @@ func (p *Plugin) open(cfg *pgxpool.Config) error {
 	if err := p.config.apply(cfg); err != nil {
 		return err
 	}
-	affinity := driver.PreparePool(cfg, p.config.tuning)
+	prepared := driver.PreparePool(cfg, p.config.tuning)
 	base, err := pgxpool.NewWithConfig(context.Background(), cfg)
 	if err != nil {
 		return fmt.Errorf("plugin: open the base pool: %w", err)
@@ -91,10 +91,10 @@ func (p *Plugin) open(cfg *pgxpool.Config) error {
 	p.sql = sql.OpenDB(&driver.Connector{
 		Locator:  locator{strategy: p.strategy, base: base},
 		Base:     base,
-		Affinity: affinity,
+		Affinity: prepared.Affinity,
 		Comments: p.config.comments,
 		Counters: &p.counters,
-		OnClose:  func() error { base.Close(); return closeStrategy(p.strategy) },
+		OnClose:  func() error { return errors.Join(prepared.Close(base), closeStrategy(p.strategy)) },
 	})
 	// Shells cost nothing: as many may lie idle as there are real connections.
 	p.sql.SetMaxIdleConns(int(cfg.MaxConns))
@@ -109,9 +109,10 @@ func closeStrategy(s Strategy) error {
 }
 
 // Close closes every pool that the plugin has opened, and the strategy if it is
-// an io.Closer, and waits until their connections have been given back. Further statements fail. It is safe to call
-// it more than once and from several goroutines; closing the *sql.DB of db.DB()
-// does the same.
+// an io.Closer. It waits for statements, open rows and transactions for three seconds for each, and
+// then closes their connections: whoever still uses them gets an error. Further statements fail. It
+// is safe to call it more than once and from several goroutines; closing the *sql.DB of db.DB() does the
+// same.
 func (p *Plugin) Close() error {
 	p.mu.Lock()
 	pool := p.sql

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"github.com/tenantry/tenantry/internal/driver"
 )
 
 // Pools are the connection pools of many databases on many servers, of which
@@ -169,15 +171,21 @@ func (p *Pools) abandon(r *request, err error) error {
 // Format writes that p is Pools, and nothing of the credentials in it.
 func (p *Pools) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "plugin.Pools") }
 
-// Close closes all pools and waits until their connections have been given back
-// and closed. Requests that wait fail, and so does Place from then on. It is safe
-// to call it more than once and from several goroutines. It returns nil.
+// Close closes all pools. It waits for three seconds for connections that are in use to be given
+// back, and then closes those of the plugin's statements: whoever still uses them gets an error. It
+// returns an error if a [Lease] was not ended that Place has returned to somebody else. Requests that
+// wait fail, and so does Place from then on. It is safe to call it more than once and from several
+// goroutines.
 func (p *Pools) Close() error {
 	p.mu.Lock()
 	p.closed = true
 	p.cancel()
+	var prepared []*driver.Prepared
 	for _, s := range p.servers {
 		for e := range s.entries {
+			if e.state == open || e.state == closing && e.pool != nil {
+				prepared = append(prepared, e.prepared)
+			}
 			e.fail(errPoolsClosed)
 			p.dropUnopened(e)
 			p.retire(e)
@@ -185,6 +193,5 @@ func (p *Pools) Close() error {
 	}
 	clear(p.failures)
 	p.mu.Unlock()
-	p.running.Wait()
-	return nil
+	return driver.AwaitClosed(p.running.Wait, prepared...)
 }

@@ -111,7 +111,7 @@ func (p *Pools) configure(e *entry) error {
 	cfg.MaxConns = int32(p.config.perPlace) //nolint:gosec // the option has checked its range
 	cfg.MinConns, cfg.MinIdleConns = 0, 0
 	e.count(cfg)
-	driver.PreparePool(cfg, driver.DefaultTuning())
+	e.prepared = driver.PreparePool(cfg, driver.DefaultTuning())
 	return nil
 }
 

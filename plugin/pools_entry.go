@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tenantry/tenantry/internal/driver"
 )
 
 // state is how far an entry has come.
@@ -26,8 +28,9 @@ type entry struct {
 	server   *server
 	place    place
 	database Database
-	config   *pgxpool.Config // until it is dialed
-	pool     *pgxpool.Pool   // from then on
+	config   *pgxpool.Config  // until it is dialed
+	pool     *pgxpool.Pool    // from then on
+	prepared *driver.Prepared // its own
 	state    state
 	retired  bool // takes no more leases, and closes with the last
 

@@ -86,6 +86,7 @@ func connectorOf(db *gorm.DB) (*driver.Connector, error) {
 func (f *Factory) open(ctx context.Context) (err error) {
 	cfg := f.connector.Base.Config()
 	cfg.MinConns, cfg.MinIdleConns, cfg.MaxConns = 0, 0, 5
+	driver.SetFormats(cfg.ConnConfig)
 	if f.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
 		return fmt.Errorf("tenanttest: %w", err)
 	}

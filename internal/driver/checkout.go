@@ -35,12 +35,12 @@ func (c checkout) lay() error {
 	return nil
 }
 
-// connect tries again if the peer refuses the empty default path.
+// connect tries again without the start-up parameters that the peer refuses.
 func connect(ctx context.Context, pool *pgxpool.Pool) (checkout, error) {
 	connector := stdlib.GetPoolConnector(pool)
 	c, err := connector.Connect(ctx)
-	if refusesPath(err) {
-		c, err = connector.Connect(context.WithValue(ctx, pathRefused{}, true))
+	if RefusesParameter(err) {
+		c, err = connector.Connect(context.WithValue(ctx, parameterRefused{}, true))
 	}
 	if err != nil {
 		return checkout{}, Redact(err)
@@ -58,7 +58,7 @@ func connect(ctx context.Context, pool *pgxpool.Pool) (checkout, error) {
 func reconnect(ctx context.Context, pool *pgxpool.Pool) (checkout, error) {
 	held, err := pool.Acquire(ctx)
 	switch {
-	case refusesPath(err):
+	case RefusesParameter(err):
 		return connect(ctx, pool)
 	case err != nil:
 		return checkout{}, Redact(err)

@@ -29,7 +29,7 @@ func (l *lease) group(named bool, o outgoing) wire.Group {
 	n := l.link.names
 	n.begin(named)
 	g := wire.Group{OIDs: o.oids}
-	if n.hot = n.use(l.scope, l.target, o); n.hot != nil {
+	if n.hot = n.use(l, o); n.hot != nil {
 		g.Name, g.Kept = n.hot.name, n.hot.said
 	}
 	return g

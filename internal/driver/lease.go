@@ -3,6 +3,8 @@ package driver
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -24,6 +26,8 @@ type lease struct {
 	tainted bool // a statement has left state in the session: it must not go back
 	changed bool // a statement has changed settings: plans that were made without them are not what it wants
 	first   bool // nobody had the connection before
+
+	returned atomic.Bool // the connection was given back
 }
 
 // acquire takes a connection for s from the pool of its target.
@@ -49,7 +53,17 @@ func take(ctx context.Context, s Scope, t *Target, pool *Affinity) (*lease, erro
 	}
 	first := !l.leased
 	l.leased = true
-	return &lease{from: c, link: l, scope: s, target: t, fresh: true, first: first}, nil
+	if first {
+		l.pool.prepared.opened(l)
+	}
+	if l.needsFormats(c.Conn().PgConn()) {
+		under := *t // others may have t
+		under.Settings = slices.Concat(formats[:], t.Settings)
+		t = &under
+	}
+	held := &lease{from: c, link: l, scope: s, target: t, fresh: true, first: first}
+	l.lease.Store(held)
+	return held, nil
 }
 
 func open(ctx context.Context, s Scope, t *Target, pool *Affinity) (checkout, error) {
@@ -83,12 +97,19 @@ func (t *Target) Lend(ctx context.Context, f func(*pgx.Conn) error) (err error) 
 
 // release gives the connection back. A tainted one is closed instead, and so is
 // one that the pool must not keep.
-func (l *lease) release() error {
+func (l *lease) release() error { return l.giveBack(l.tainted || l.link.full()) }
+
+// giveBack gives the connection back, or closes it, if nobody has done so before.
+func (l *lease) giveBack(destroy bool) error {
+	if !l.returned.CompareAndSwap(false, true) {
+		return nil
+	}
+	l.link.lease.Store(nil)
 	held := l.target.Lease
 	if held != nil {
 		defer held.Release()
 	}
-	if (held != nil && !held.Keep()) || l.tainted || l.link.full() {
+	if (held != nil && !held.Keep()) || destroy {
 		l.destroy()
 	}
 	return l.from.Close()

@@ -54,11 +54,21 @@ type hotStatement struct {
 // kept reports whether the server has h.
 func (h *hotStatement) kept() bool { return h.said != nil }
 
-// takes reports whether the server reads all of what the arguments say. Where their types
-// are not among those, it goes without a name.
-func (h *hotStatement) takes(vague []uint32) bool {
-	for i, oid := range vague {
-		if oid != 0 && (i >= len(h.said.Params) || h.said.Params[i] != oid) {
+// takes reports whether the arguments of o are what the types print that h has for them. An argument that
+// comes with its type has it under any name.
+func (h *hotStatement) takes(l *lease, o outgoing) bool {
+	if len(o.args) != len(h.said.Params) {
+		return false
+	}
+	for i, oid := range h.said.Params {
+		if len(o.oids) > 0 && o.oids[i] != 0 {
+			continue
+		}
+		var zone *time.Location
+		if oid == pgtype.TimestamptzOID {
+			zone = l.zone()
+		}
+		if !printsArgument(oid, o.args[i].Value, zone) {
 			return false
 		}
 	}
@@ -113,23 +123,21 @@ const usualColumns = 16
 
 // use returns the statement under whose name o is to be sent, which may be new to the
 // server, or nil if o is to be sent without a name.
-func (n *names) use(s Scope, t *Target, o outgoing) *hotStatement {
-	if !n.named || !o.repeats || len(o.query) > longestHot || !t.leadsToOneSchema() {
+func (n *names) use(l *lease, o outgoing) *hotStatement {
+	if !n.named || !o.repeats || len(o.query) > longestHot || !l.target.leadsToOneSchema() {
 		return nil
 	}
-	key := hotKey{scope: s, settings: t.key(), query: o.query, oids: oidsKey(o.oids)}
+	key := hotKey{scope: l.scope, settings: l.target.key(), query: o.query, oids: oidsKey(o.oids)}
 	hash := maphash.Comparable(n.seen.hashSeed(), key)
 	uses := n.seen.add(hash)
-	if h := n.known[key]; h != nil {
-		switch {
-		case time.Since(h.since) >= nameLife:
-			n.end(h)
-		case h.takes(o.vague):
-			n.order.MoveToFront(h.position)
+	if h := n.known[key]; h != nil && time.Since(h.since) >= nameLife {
+		n.end(h)
+	} else if h != nil {
+		n.order.MoveToFront(h.position) // also if it does not fit: to keep it again would cost more than its place
+		if h.takes(l, o) {
 			return h
-		default:
-			return nil
 		}
+		return nil
 	}
 	h := &hotStatement{key: key, hash: hash, weight: 1 + len(key.query)/usualWeight}
 	if uses < hotAfter || !n.room(h.weight, uses) {

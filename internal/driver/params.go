@@ -15,16 +15,15 @@ import (
 // them in one round trip and keeps nothing on the server.
 type parameters struct {
 	named []driver.NamedValue
-	key   typeKey  // under which the types are remembered
+	key   typeKey  // under which the types are remembered, if oids are not nil
 	oids  []uint32 // types of those that had to be encoded for one, 0 for the others; or nil
-	vague []uint32 // the only types to which those may be given under a name that mean less to others, 0 for the others; or nil
 }
 
 // parameters encodes args. A type that can only be encoded for a known
 // parameter, such as []byte (bytea or jsonb), costs a round trip the first time
 // that the tenant runs the query.
 func (c *conn) parameters(ctx context.Context, query string, args []any) (parameters, error) {
-	p := parameters{key: typeKey{scope: c.lease.scope, query: query}, named: make([]driver.NamedValue, 1+len(args))}
+	p := parameters{named: make([]driver.NamedValue, 1+len(args))}
 	p.named[0].Value = pgx.QueryExecModeExec
 	var typed []int // positions
 	for i, arg := range args {
@@ -35,44 +34,25 @@ func (c *conn) parameters(ctx context.Context, query string, args []any) (parame
 		if !ok {
 			typed = append(typed, i)
 		}
-		p.named[1+i].Value = p.whole(i, len(args), v)
+		p.named[1+i].Value = v
 	}
 	if len(typed) == 0 {
 		return p, nil
 	}
-	return c.typed(ctx, p, typed)
-}
-
-// whole returns argument i of n as pgx gets it, and notes the type that takes all that it says, if the
-// server may take it for less without an error: a time as a date, a number as a smaller one.
-// Under a name it would go on to do so after a migration has given the column the larger type.
-func (p *parameters) whole(i, n int, v any) any {
-	var oid uint32
-	switch text := v.(type) {
-	case instant:
-		v, oid = string(text), pgtype.TimestamptzOID
-	case float64:
-		oid = pgtype.NumericOID
-	default:
-		return v
-	}
-	if p.vague == nil {
-		p.vague = make([]uint32, n)
-	}
-	p.vague[i] = oid
-	return v
+	return c.typed(ctx, query, p, typed)
 }
 
 // typed encodes the arguments at the given positions for the types that the
 // server has described. If a remembered type does not fit, it asks again.
-func (c *conn) typed(ctx context.Context, p parameters, at []int) (parameters, error) {
+func (c *conn) typed(ctx context.Context, query string, p parameters, at []int) (parameters, error) {
+	p.key = typeKeyOf(c.lease.scope, query)
 	types := &c.connector.types
 	if oids, ok := types.get(p.key); ok {
 		if encoded, err := p.encode(c.lease.conn().TypeMap(), oids, at); err == nil {
 			return encoded, nil
 		}
 	}
-	oids, err := c.describe(ctx, p.key.query)
+	oids, err := c.describe(ctx, query)
 	if err != nil {
 		return p, err
 	}
@@ -87,7 +67,7 @@ func (p parameters) encode(m *pgtype.Map, oids []uint32, at []int) (parameters, 
 	if len(oids) != len(p.named)-1 {
 		return p, fmt.Errorf("tenantry: the statement has %d parameters, but %d arguments were given", len(oids), len(p.named)-1)
 	}
-	encoded := parameters{key: p.key, vague: p.vague, named: append([]driver.NamedValue(nil), p.named...), oids: make([]uint32, len(oids))}
+	encoded := parameters{key: p.key, named: append([]driver.NamedValue(nil), p.named...), oids: make([]uint32, len(oids))}
 	for _, i := range at {
 		buf, err := m.Encode(oids[i], pgtype.TextFormatCode, p.named[1+i].Value, []byte{})
 		if err != nil {

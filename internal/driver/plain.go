@@ -38,7 +38,7 @@ func plainValue(v any) (any, bool) {
 	case nil, string, int64, float64:
 		return v, true
 	case time.Time:
-		return instant(formatTime(v)), true
+		return formatTime(v), true
 	}
 	r := reflect.ValueOf(v)
 	if r.Kind() == reflect.Pointer {
@@ -78,20 +78,26 @@ func plainKind(v any, r reflect.Value) (any, bool) {
 	return v, false
 }
 
-// instant is a time as text.
-type instant string
-
-// formatTime writes t with its own offset. timestamptz takes the instant;
-// timestamp, date and time ignore the offset and take the wall clock, as pgx
-// does when it knows the type.
+// formatTime writes t with its own offset, as the server prints it in a session of that zone.
+// timestamptz takes the instant; timestamp, date and time ignore the offset and take the wall
+// clock, as pgx does when it knows the type.
 func formatTime(t time.Time) string {
 	t = t.Truncate(time.Microsecond)
-	const layout = "-01-02 15:04:05.999999Z07:00:00"
-	year := t.Year()
-	if year > 0 {
-		return pad(year) + t.Format(layout)
+	const layout = "-01-02 15:04:05.999999"
+	zone := "-07"
+	if _, offset := t.Zone(); offset%60 != 0 {
+		zone = "-07:00:00"
+	} else if offset%3600 != 0 {
+		zone = "-07:00"
 	}
-	return pad(1-year) + t.Format(layout) + " BC"
+	year := t.Year()
+	switch {
+	case year >= 1000 && year <= 9999:
+		return t.Format("2006" + layout + zone)
+	case year > 0:
+		return pad(year) + t.Format(layout+zone)
+	}
+	return pad(1-year) + t.Format(layout+zone) + " BC"
 }
 
 func pad(year int) string {

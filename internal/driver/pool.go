@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 
@@ -27,9 +29,11 @@ type link struct {
 	tracer pgx.QueryTracer // the user's, or nil
 	pool   *facts
 	names  *names
-	std    *stdlib.Conn // made of it, or nil
-	leased bool         // at least once
-	until  time.Time    // the pool may close it
+	std    *stdlib.Conn          // made of it, or nil
+	leased bool                  // at least once
+	lease  atomic.Pointer[lease] // that has it now, or nil
+	until  time.Time             // the pool may close it
+	zone   zone                  // of the session
 	attachment
 }
 
@@ -37,9 +41,10 @@ type link struct {
 type facts struct {
 	tuning   Tuning
 	affinity *Affinity
+	prepared *Prepared
 	lifetime time.Duration // of connections
 	route    atomic.Int32  // what stands between us and the server
-	noPath   atomic.Bool   // the peer refuses search_path as a start-up parameter
+	bare     atomic.Bool   // the peer refuses start-up parameters that poolers do not track
 }
 
 const (
@@ -74,10 +79,12 @@ func DefaultTuning() Tuning {
 // It keeps the hooks that are set already and sets pgx's query mode: caches
 // keyed by SQL text mix up tenants, whose types and columns may differ.
 //
-// What it returns is for those who take connections from the pool for tenants; nil if
-// nothing is to be preferred.
-func PreparePool(cfg *pgxpool.Config, t Tuning) *Affinity {
-	f := &facts{tuning: t, affinity: newAffinity(cfg, t.TenantsPerConn), lifetime: cfg.MaxConnLifetime}
+// What it returns closes the pool, also where connections of it were never given back.
+func PreparePool(cfg *pgxpool.Config, t Tuning) *Prepared {
+	f := &facts{
+		tuning: t, affinity: newAffinity(cfg, t.TenantsPerConn), lifetime: cfg.MaxConnLifetime,
+		prepared: &Prepared{links: map[*link]struct{}{}},
+	}
 	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
 	cfg.ConnConfig.StatementCacheCapacity = 0
 	cfg.ConnConfig.DescriptionCacheCapacity = 0
@@ -91,8 +98,19 @@ func PreparePool(cfg *pgxpool.Config, t Tuning) *Affinity {
 				return err
 			}
 		}
-		f.setBasePath(ctx, cc)
+		if ctx.Value(parameterRefused{}) != nil {
+			f.bare.Store(true)
+		}
+		f.setParameters(cc)
 		f.install(cc)
+		return nil
+	}
+	connected := cfg.AfterConnect
+	cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
+		readTimesHere(c.TypeMap())
+		if connected != nil {
+			return connected(ctx, c)
+		}
 		return nil
 	}
 	closing := cfg.BeforeClose
@@ -102,12 +120,19 @@ func PreparePool(cfg *pgxpool.Config, t Tuning) *Affinity {
 		}
 		if l := linkOf(conned{c}); l != nil {
 			f.affinity.forget(l)
+			f.prepared.closed(l)
 		}
 	}
-	if !f.affinity.chooses {
-		return nil
+	if f.affinity.chooses {
+		f.prepared.Affinity = f.affinity
 	}
-	return f.affinity
+	return f.prepared
+}
+
+// readTimesHere makes times that travel as text have the process's time zone, as those have that
+// travel in binary format. Their text has the session's.
+func readTimesHere(m *pgtype.Map) {
+	m.RegisterType(&pgtype.Type{Name: "timestamptz", OID: pgtype.TimestamptzOID, Codec: &pgtype.TimestamptzCodec{ScanLocation: time.Local}}) //nolint:gosmopolitan // as pgx
 }
 
 // linkOf returns what is known of a connection, or nil if it was not prepared.
@@ -127,30 +152,22 @@ func (l *link) usable(c *pgx.Conn) bool {
 	return !c.IsClosed() && !c.PgConn().IsBusy() && c.PgConn().TxStatus() == 'I' && time.Now().Before(l.until)
 }
 
-// pathRefused marks the context of a second try to connect, after the first
-// was refused for its search_path.
-type pathRefused struct{}
+// parameterRefused marks the context of a second try to connect, after the first
+// was refused for one of its start-up parameters.
+type parameterRefused struct{}
 
-// setBasePath gives the connection an empty default path, so that whatever
-// escapes a prefix finds no table at all. Poolers may refuse the parameter.
-func (f *facts) setBasePath(ctx context.Context, cc *pgx.ConnConfig) {
-	if ctx.Value(pathRefused{}) != nil {
-		f.noPath.Store(true)
-	}
-	delete(cc.RuntimeParams, "search_path")
-	if !f.noPath.Load() {
-		cc.RuntimeParams["search_path"] = ""
-	}
-}
-
-// refusesPath reports whether connecting failed for the start-up parameter.
+// RefusesParameter reports whether connecting failed for a start-up parameter of this driver.
 // PgBouncer's words; the code is 08P01 for every complaint at start-up.
-func refusesPath(err error) bool {
+func RefusesParameter(err error) bool {
 	if err == nil {
 		return false
 	}
 	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && pgErr.Code == "08P01" && strings.Contains(pgErr.Message, "search_path")
+	if !errors.As(err, &pgErr) || pgErr.Code != "08P01" {
+		return false
+	}
+	named := func(s Setting) bool { return strings.Contains(strings.ToLower(pgErr.Message), s.Name) }
+	return named(Setting{Name: searchPath}) || slices.ContainsFunc(formats[:], named)
 }
 
 // install puts a wire filter below the frontend of each connection. cc belongs

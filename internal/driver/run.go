@@ -41,9 +41,9 @@ type sender func(*lease) error
 // outgoing is what is known of the statement of a message group.
 type outgoing struct {
 	query   string
-	oids    []uint32 // the types of its parameters, or nil
-	repeats bool     // it is of the kind that an application sends again and again
-	vague   []uint32 // see [parameters]
+	oids    []uint32            // the types of its parameters, or nil
+	repeats bool                // it is of the kind that an application sends again and again
+	args    []driver.NamedValue // as pgx gets them, behind the query mode
 }
 
 // run sends one statement and counts it.

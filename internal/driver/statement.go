@@ -148,7 +148,7 @@ func (c *conn) runWith(ctx context.Context, query string, values []any, t traits
 	if err != nil {
 		return err
 	}
-	err = c.run(ctx, outgoing{query: query, oids: p.oids, repeats: t.repeats, vague: p.vague}, func(l *lease) error { return send(l, p.named) })
+	err = c.run(ctx, outgoing{query: query, oids: p.oids, repeats: t.repeats, args: p.named[1:]}, func(l *lease) error { return send(l, p.named) })
 	if err != nil {
 		c.forget(p)
 	}

@@ -25,16 +25,20 @@ func traitsOf(query string) traits {
 		t.commands, t.repeats = 1, !t.taints
 		return t
 	}
+	declares, copies := false, false // what these do is looked for once, in the whole text
 	for c := range commands(query) {
 		t.repeats = t.commands == 0 && c.is(0, "select", "insert", "update", "delete", "with", "values") && !t.taints
 		t.commands++
 		t.control = t.control || c.control()
-		t.taints = t.taints || c.taints(query)
+		t.taints = t.taints || c.taints()
+		declares = declares || c.is(0, "declare")
 		t.sets = t.sets || c.is(0, "set") && c.is(1, "local")
 		t.code = t.code || c.is(0, "call", "do")
 		t.opaque = t.opaque || c.is(0, "do")
-		t.streams = t.streams || c.is(0, "copy") && streams(query)
+		copies = copies || c.is(0, "copy")
 	}
+	t.taints = t.taints || declares && containsFold(query, "hold")
+	t.streams = copies && streams(query)
 	return t
 }
 
@@ -53,16 +57,17 @@ func plainQuery(query string) bool {
 // state in the session: set_config, one of the pg_advisory_lock family, or the
 // view whose rows are settings if it may be updated.
 func namesSessionFunction(query string) bool {
+	view := false
 	for from := 0; ; {
 		n := strings.IndexByte(query[from:], '_')
 		if n < 0 {
-			return false
+			return view && containsFold(query, "update")
 		}
 		at := from + n
-		if around(query, at, "set", "_config") || around(query, at, "advisory", "_lock") ||
-			around(query, at, "pg", "_settings") && containsFold(query, "update") {
+		if around(query, at, "set", "_config") || around(query, at, "advisory", "_lock") {
 			return true
 		}
+		view = view || around(query, at, "pg", "_settings")
 		from = at + 1
 	}
 }
@@ -98,14 +103,12 @@ func (c command) control() bool {
 	return c.is(0, "begin", "start", "commit", "end", "abort") || c.is(0, "prepare") && c.is(1, "transaction")
 }
 
-func (c command) taints(query string) bool {
+func (c command) taints() bool {
 	switch {
 	case c.is(0, "set"): // LOCAL may also be the first part of a setting's name
 		return !c.is(1, "local", "transaction", "constraints") || c[2] == "."
 	case c.is(0, "prepare"):
 		return !c.is(1, "transaction")
-	case c.is(0, "declare"):
-		return containsFold(query, "hold")
 	case c.is(0, "discard"): // what else it discards is no state of anybody's
 		return c.is(1, "all")
 	}

@@ -1,7 +1,10 @@
 package driver
 
 import (
+	"fmt"
+	"strings"
 	"testing"
+	"time"
 )
 
 func TestTraits(t *testing.T) {
@@ -90,6 +93,43 @@ func TestTraits(t *testing.T) {
 			t.Errorf("%q: got %+v, want %+v", tt.query, got, tt.want)
 		}
 	}
+}
+
+// TestTraitsAreFoundInLinearTime, whatever the text repeats: a hundred times the text takes about a hundred times
+// the time, and not ten thousand times.
+func TestTraitsAreFoundInLinearTime(t *testing.T) { //nolint:paralleltest // it measures time
+	took := func(query string) time.Duration {
+		best := time.Hour
+		for range 3 {
+			start := time.Now()
+			traitsOf(query)
+			hasLiteral(query)
+			best = min(best, time.Since(start))
+		}
+		return best
+	}
+	mustBeLinear := func(name string, text func(times int) string) {
+		short, long := took(text(100)), took(text(10_000))
+		if long > 1000*max(short, 50*time.Microsecond) {
+			t.Errorf("%s: one took %v, a hundred %v", name, short, long)
+		}
+	}
+	for _, lead := range []string{"", "lock t;"} { // what begins as most statements do is not read as a whole
+		for _, part := range []string{
+			"pg_settings ", "_", "set_", "declare;", "declare c cursor;", "copy;", "copy t from x;", "copy (", "begin atomic ", "create function begin atomic ",
+			"/*", "/**/", "*/", "-", "--", "--\n", "- ", "'", "''", "e'", "e''\n", "e'' ", "e''--\n", "e'\\", "E'x'\n'y'", "\"", "$", "$$", "$a", "$a$", "$1", "$a$ $b$ ", "a$", "a$$b$$", "(", ";", "; ", "é", "\x00", "\r",
+			"select 1;", "set local x = 1;", "end;", "do $$$$;", "upd", "hol", "prepare transaction;",
+		} {
+			mustBeLinear(fmt.Sprintf("%q %q", lead, part), func(times int) string { return lead + strings.Repeat(part, 20*times/len(part)) })
+		}
+	}
+	mustBeLinear("tags of which none comes twice", func(times int) string {
+		var b strings.Builder
+		for i := range times {
+			fmt.Fprintf(&b, "$a%d ", i)
+		}
+		return b.String()
+	})
 }
 
 func FuzzTraits(f *testing.F) {

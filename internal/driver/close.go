@@ -1,0 +1,127 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+const (
+	// CloseGrace is how long closing waits for statements at work, and for rows and transactions
+	// that are open.
+	CloseGrace = 3 * time.Second
+
+	// cutGrace is how long those who have a connection may take to give it back, once it is cut.
+	cutGrace = time.Second
+
+	// mostCutGraces is how many times closing waits so for connections to be closed.
+	mostCutGraces = 3
+)
+
+var errLent = errors.New("tenantry: closed, but connections are left that were taken from the pool past the driver and not given back")
+
+// Prepared is a pool that [PreparePool] has prepared. It is safe for concurrent use.
+type Prepared struct {
+	// Affinity is for those who take connections from the pool for tenants; nil if nothing is to be
+	// preferred.
+	Affinity *Affinity
+
+	mu    sync.Mutex // guards links; never held during I/O
+	links map[*link]struct{}
+}
+
+// opened notes a connection that is lent for the first time.
+func (p *Prepared) opened(l *link) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.links[l] = struct{}{}
+}
+
+// closed is called when a connection is closed.
+func (p *Prepared) closed(l *link) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.links, l)
+}
+
+// lent returns the leases of the pool's connections.
+func (p *Prepared) lent() (all []*lease) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for l := range p.links {
+		if held := l.lease.Load(); held != nil {
+			all = append(all, held)
+		}
+	}
+	return all
+}
+
+// Close closes pool, which was opened with the prepared configuration. It waits for [CloseGrace] for
+// connections that are lent, and then closes them: who still reads rows of them gets an error.
+func (p *Prepared) Close(pool *pgxpool.Pool) error {
+	return AwaitClosed(pool.Close, p)
+}
+
+// AwaitClosed calls wait, which returns when all connections of the pools have been given back and
+// closed. If it takes longer than [CloseGrace], the connections that are lent are closed. The error is
+// that wait has not returned even so.
+func AwaitClosed(wait func(), pools ...*Prepared) error {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		wait()
+	}()
+	if finished(done, CloseGrace) {
+		return nil
+	}
+	each(pools, (*lease).cut)
+	for range mostCutGraces {
+		if finished(done, cutGrace) {
+			return nil
+		}
+		each(pools, (*lease).evict)
+	}
+	if finished(done, cutGrace) {
+		return nil
+	}
+	return errLent
+}
+
+// each calls f for the leases of all pools, all at the same time, and waits.
+func each(pools []*Prepared, f func(*lease)) {
+	var wg sync.WaitGroup
+	for _, p := range pools {
+		for _, l := range p.lent() {
+			wg.Go(func() { f(l) })
+		}
+	}
+	wg.Wait()
+}
+
+func finished(done <-chan struct{}, within time.Duration) bool {
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// cut ends what the lease's connection does, from another goroutine than its holder's: the statement at
+// the server is cancelled, and the holder gets an error from the network.
+func (l *lease) cut() {
+	ctx, cancel := context.WithTimeout(context.Background(), cutGrace)
+	defer cancel()
+	c := l.conn().PgConn()
+	_ = c.CancelRequest(ctx) // the server ends the session without it too, once it sends something
+	_ = c.Conn().Close()     // all that counts is that nothing passes any more
+}
+
+// evict gives a connection that was cut back to its pool, for a holder who has forgotten it: one that was at
+// work has got an error by now, and has given it back.
+func (l *lease) evict() { _ = l.giveBack(true) }
