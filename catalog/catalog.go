@@ -85,10 +85,10 @@ func (c *Catalog) open(ctx context.Context) (err error) {
 	if len(c.spares) > 0 {
 		conns += spareConns
 	}
-	if c.master, err = openMaster(ctx, c.dsn(), conns); err != nil {
+	if c.master, err = c.openMaster(ctx, conns); err != nil {
 		return err
 	}
-	if c.lookups, err = openMaster(ctx, c.dsn(), lookupConns); err != nil {
+	if c.lookups, err = c.openMaster(ctx, lookupConns); err != nil {
 		return err
 	}
 	c.db = c.master.db

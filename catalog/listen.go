@@ -51,14 +51,14 @@ func (c *Catalog) listen() {
 
 // hear listens until something goes wrong.
 func (c *Catalog) hear() error {
-	cfg, err := plugin.Database{Server: c.dsn()}.Config()
+	cfg, err := c.connConfig(Main, plugin.Database{Server: c.dsn()})
 	if err != nil {
 		return err
 	}
 	driver.SetFormats(cfg.ConnConfig)
-	conn, err := pgx.ConnectConfig(c.ctx, cfg.ConnConfig)
+	conn, err := driver.Connect(c.ctx, cfg)
 	if err != nil {
-		return driver.Redact(err)
+		return err
 	}
 	defer hangUp(conn)
 	direct, err := driver.Direct(c.ctx, conn.PgConn())

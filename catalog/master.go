@@ -66,8 +66,8 @@ type master struct {
 	db *gorm.DB
 }
 
-func openMaster(ctx context.Context, dsn string, conns int32) (*master, error) {
-	cfg, err := plugin.Database{Server: dsn}.Config()
+func (c *Catalog) openMaster(ctx context.Context, conns int32) (*master, error) {
+	cfg, err := c.connConfig(Main, plugin.Database{Server: c.dsn()})
 	if err != nil {
 		return nil, fmt.Errorf("catalog: the master database: %w", err)
 	}

@@ -63,7 +63,7 @@ func (c *Catalog) migrate(ctx context.Context, p newPlace) (err error) {
 	if err != nil {
 		return err
 	}
-	cfg, err := plugin.Database{Server: dsn, Name: p.database}.Config()
+	cfg, err := c.connConfig(p.server.ServerName, plugin.Database{Server: dsn, Name: p.database})
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"gorm.io/gorm"
 
 	"github.com/tenantry/tenantry/migrator"
@@ -32,6 +33,7 @@ type config struct {
 	choose      ServerChoice
 	ttl         time.Duration
 	pools       []plugin.PoolsOption
+	hook        func(context.Context, string, *pgx.ConnConfig) error
 	logger      *slog.Logger
 }
 
@@ -226,6 +228,30 @@ func WithTTL(d time.Duration) Option {
 // connections that do not live in the master database.
 func WithPools(opts ...plugin.PoolsOption) Option {
 	return func(c *config) error { c.pools = append(c.pools, opts...); return nil }
+}
+
+// WithBeforeConnect calls f before each connection that the catalog opens: to the master
+// database, to administer the servers, and for tenants that are not in the base pool. It
+// is how to log in with a token that expires, or through a connector: server is the
+// server's name, [Main] for the master's own, cc.User tells whose login it is, and cc is
+// the connection's alone. f may set Password, DialFunc, TLSConfig, Host and Fallbacks, and
+// what else is no matter of who logs in where: another User or Database is an error.
+// Tenants with a database have logins of their own, with passwords that the catalog has made:
+// f sees their connections, for a connector's sake, and a Password that it sets there
+// does not count.
+//
+// f is called from many goroutines at once. Its ctx ends after 10 seconds at most. An
+// error of f is an error of whatever needs the connection; its text is shown, so it must
+// not hold a secret. If f is given twice the last one counts. The base pool is GORM's own: see
+// [plugin.WithPoolConfig]. What [Catalog.Direct] returns for the migrator calls f, too.
+func WithBeforeConnect(f func(ctx context.Context, server string, cc *pgx.ConnConfig) error) Option {
+	return func(c *config) error {
+		if f == nil {
+			return errors.New("catalog: WithBeforeConnect: the function is nil")
+		}
+		c.hook = f
+		return nil
+	}
 }
 
 // WithLogger sets where the catalog logs: what it repairs or can't do as

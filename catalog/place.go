@@ -109,7 +109,7 @@ func (c *Catalog) administer(ctx context.Context, row *tenantRow, database strin
 	if err != nil {
 		return nil, err
 	}
-	s, err := dial(ctx, plugin.Database{Server: server, Name: database})
+	s, err := c.dial(ctx, row.ServerName, plugin.Database{Server: server, Name: database})
 	if err != nil {
 		return nil, fmt.Errorf("server %q: %w", row.ServerName, err)
 	}

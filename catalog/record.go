@@ -19,6 +19,7 @@ type record struct {
 
 	doubted  atomic.Int64     // when a server last refused its login, in Unix seconds
 	err      error            // why the tenant can't be placed
+	server   string           // its name
 	onMain   bool             // in a schema of the master database: the base pool's
 	database plugin.Database  // elsewhere
 	admin    plugin.Database  // where migrations run
@@ -28,7 +29,7 @@ type record struct {
 }
 
 func (c *Catalog) newRecord(ctx context.Context, row *tenantRow) *record {
-	r := &record{tenant: row.id(), state: row.State, schema: row.Schema}
+	r := &record{tenant: row.id(), state: row.State, server: row.ServerName, schema: row.Schema}
 	r.refs = append(r.refs, idRef(r.tenant))
 	for _, h := range row.Hosts {
 		r.refs = append(r.refs, h.public().ref())

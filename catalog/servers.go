@@ -98,7 +98,7 @@ func (c *Catalog) describeServer(ctx context.Context, row *serverRow, connString
 	if _, err := d.Config(); err != nil {
 		return invalid("connection string", "", err.Error())
 	}
-	if row.Cluster, row.Database, err = c.where(ctx, d); err != nil {
+	if row.Cluster, row.Database, err = c.where(ctx, row.Name, d); err != nil {
 		return fmt.Errorf("catalog: server %q: %w", row.Name, err)
 	}
 	row.Conn, err = c.ring.seal(ctx, connStringOf(row.Name), connString)
@@ -106,8 +106,8 @@ func (c *Catalog) describeServer(ctx context.Context, row *serverRow, connString
 }
 
 // where asks a server who it is.
-func (c *Catalog) where(ctx context.Context, d plugin.Database) (cluster, database string, err error) {
-	s, err := dial(ctx, d)
+func (c *Catalog) where(ctx context.Context, server string, d plugin.Database) (cluster, database string, err error) {
+	s, err := c.dial(ctx, server, d)
 	if err != nil {
 		return "", "", err
 	}

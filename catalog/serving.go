@@ -167,7 +167,7 @@ func (c *Catalog) describeServing(ctx context.Context, row *serverRow, connStrin
 
 // whoServes logs in as tenants' statements will, and returns as whom.
 func (c *Catalog) whoServes(ctx context.Context, row *serverRow, d plugin.Database) (role string, err error) {
-	s, err := dial(ctx, d)
+	s, err := c.dial(ctx, row.Name, d)
 	if err != nil {
 		return "", err
 	}
@@ -305,10 +305,11 @@ func (c *Catalog) unserved(ctx context.Context, server *serverRow) (tenants []sc
 
 // Direct returns how the migrator connects to the master database, past the *gorm.DB: as
 // the administrator. It is nil without [WithServingRole], and the *gorm.DB's own login
-// administers. The configuration holds the password.
+// administers. The configuration holds the password, and the hook of [WithBeforeConnect] as
+// its BeforeConnect.
 func (c *Catalog) Direct() (*pgxpool.Config, error) {
 	if c.serving == "" {
 		return nil, nil //nolint:nilnil // nil is an answer
 	}
-	return plugin.Database{Server: c.dsn()}.Config()
+	return c.connConfig(Main, plugin.Database{Server: c.dsn()})
 }

@@ -34,9 +34,9 @@ func limitDial(cfg *pgx.ConnConfig) {
 	}
 }
 
-// dial connects to d. Close the session.
-func dial(ctx context.Context, d plugin.Database) (*session, error) {
-	cfg, err := d.Config()
+// dial connects to d on the named server. Close the session.
+func (c *Catalog) dial(ctx context.Context, server string, d plugin.Database) (*session, error) {
+	cfg, err := c.connConfig(server, d)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +44,11 @@ func dial(ctx context.Context, d plugin.Database) (*session, error) {
 	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
 	cfg.ConnConfig.StatementCacheCapacity, cfg.ConnConfig.DescriptionCacheCapacity = 0, 0
 	driver.SetFormats(cfg.ConnConfig)
-	pool := stdlib.OpenDB(*cfg.ConnConfig)
+	var opts []stdlib.OptionOpenDB
+	if cfg.BeforeConnect != nil {
+		opts = append(opts, stdlib.OptionBeforeConnect(cfg.BeforeConnect))
+	}
+	pool := stdlib.OpenDB(*cfg.ConnConfig, opts...)
 	pool.SetMaxOpenConns(1)
 	s := &session{pool: pool}
 	if err := pool.PingContext(ctx); err != nil {

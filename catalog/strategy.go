@@ -74,11 +74,11 @@ func (s *strategy) place(ctx context.Context, base *pgxpool.Pool, r *record) (p 
 		p.Pool = base
 	case migrating:
 		settings = r.path
-		p, err = s.catalog.pools.Place(ctx, r.admin)
+		p, err = s.catalog.pools.PlaceWith(ctx, r.admin, s.catalog.before(r.server, r.admin))
 	case r.onMain:
 		p.Pool = base
 	default:
-		p, err = s.catalog.pools.Place(ctx, r.database)
+		p, err = s.catalog.pools.PlaceWith(ctx, r.database, s.catalog.before(r.server, r.database))
 	}
 	p.Schema, p.Managed, p.Settings = r.schema, true, settings
 	return p, err

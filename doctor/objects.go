@@ -103,9 +103,9 @@ func (e *exam) identityAsAdministrator(ctx context.Context) (string, error) {
 	if err != nil || cfg == nil {
 		return "", err
 	}
-	c, err := pgx.ConnectConfig(ctx, cfg.ConnConfig)
+	c, err := driver.Connect(ctx, cfg)
 	if err != nil {
-		return "", fmt.Errorf("as the catalog's administrator: %w", driver.Redact(err))
+		return "", fmt.Errorf("as the catalog's administrator: %w", err)
 	}
 	defer c.Close(ctx)
 	return one[string](ctx, c, readsIdentity)

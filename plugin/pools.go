@@ -7,6 +7,8 @@ import (
 	"io"
 	"sync"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/tenantry/tenantry/internal/driver"
 )
 
@@ -78,6 +80,15 @@ var errPoolsClosed = errors.New("plugin: the pools are closed")
 // waits for a connection of the budget, until ctx ends. On an error nothing is
 // held.
 func (p *Pools) Place(ctx context.Context, d Database) (Placement, error) {
+	return p.PlaceWith(ctx, d, nil)
+}
+
+// PlaceWith is Place, and if it is what opens d's pool, before is called before each
+// connection of that pool, as pgxpool's BeforeConnect and ahead of the one that
+// [WithDatabaseConfig] sets. It gets the configuration of that connection alone, and may
+// fetch a password for it, but must not lead to another database or login. Give the same
+// function for the same d. nil is none.
+func (p *Pools) PlaceWith(ctx context.Context, d Database, before func(context.Context, *pgx.ConnConfig) error) (Placement, error) {
 	p.mu.Lock()
 	if e := p.known[d]; e != nil && e.spare() > 0 {
 		l := e.grant()
@@ -85,7 +96,7 @@ func (p *Pools) Place(ctx context.Context, d Database) (Placement, error) {
 		return Placement{Pool: e.pool, Lease: l}, nil
 	}
 	p.mu.Unlock()
-	r, err := p.request(ctx, d)
+	r, err := p.request(ctx, d, before)
 	if err != nil {
 		return Placement{}, err
 	}
@@ -93,7 +104,7 @@ func (p *Pools) Place(ctx context.Context, d Database) (Placement, error) {
 }
 
 // request queues up for a lease of d's place.
-func (p *Pools) request(ctx context.Context, d Database) (*request, error) {
+func (p *Pools) request(ctx context.Context, d Database, before func(context.Context, *pgx.ConnConfig) error) (*request, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("plugin: %w", err)
 	}
@@ -113,7 +124,7 @@ func (p *Pools) request(ctx context.Context, d Database) (*request, error) {
 		if err := p.refusal(d); err != nil {
 			return nil, err
 		}
-		e = p.entry(d, at, cfg)
+		e = p.entry(d, at, cfg, before)
 	}
 	p.arrivals++
 	r := &request{entry: e, number: p.arrivals, done: make(chan struct{})}

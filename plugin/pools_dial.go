@@ -16,12 +16,12 @@ import (
 const dialTimeout = 10 * time.Second
 
 // entry returns the entry of d's place, which may be a new one.
-func (p *Pools) entry(d Database, at place, cfg *pgxpool.Config) *entry {
+func (p *Pools) entry(d Database, at place, cfg *pgxpool.Config, before func(context.Context, *pgx.ConnConfig) error) *entry {
 	old := p.places[at]
 	if old != nil && old.database == d {
 		return old
 	}
-	e := &entry{pools: p, server: p.server(at.server), place: at, database: d, config: cfg, lastUsed: time.Now()}
+	e := &entry{pools: p, server: p.server(at.server), place: at, database: d, config: cfg, hook: before, lastUsed: time.Now()}
 	p.places[at], p.known[d] = e, e
 	e.server.entries[e] = struct{}{}
 	if old != nil {
@@ -118,11 +118,14 @@ func (p *Pools) configure(e *entry) error {
 // count lets the pool tell which of its connections leases have, and how many it
 // has tried to open.
 func (e *entry) count(cfg *pgxpool.Config) {
-	before, prepare := cfg.BeforeConnect, cfg.PrepareConn
+	hooks, prepare := []func(context.Context, *pgx.ConnConfig) error{e.hook, cfg.BeforeConnect}, cfg.PrepareConn
 	older := cfg.BeforeAcquire //nolint:staticcheck // pgxpool would pass over it now that PrepareConn is set
 	cfg.BeforeConnect = func(ctx context.Context, c *pgx.ConnConfig) error {
 		e.dials.Add(1)
-		if before != nil {
+		for _, before := range hooks {
+			if before == nil {
+				continue
+			}
 			if err := before(ctx, c); err != nil {
 				return err
 			}

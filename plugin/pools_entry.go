@@ -2,11 +2,13 @@ package plugin
 
 import (
 	"container/list"
+	"context"
 	"fmt"
 	"io"
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tenantry/tenantry/internal/driver"
@@ -33,6 +35,9 @@ type entry struct {
 	prepared *driver.Prepared // its own
 	state    state
 	retired  bool // takes no more leases, and closes with the last
+
+	// hook is called before each connection. It may be nil.
+	hook func(context.Context, *pgx.ConnConfig) error
 
 	slots  int          // connections of the server's budget that are this pool's; it has no more than that
 	leases int          // slots in use
