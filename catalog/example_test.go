@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
@@ -110,6 +111,32 @@ func ExampleWithPools() {
 			return err
 		}
 		return tenants.Close()
+	}
+	_ = start
+}
+
+// token stands for what makes the password of one login, such as rds/auth.BuildAuthToken.
+func token(context.Context, string, uint16, string) (string, error) { return "…", nil }
+
+// The password is a token that expires: each connection gets a new one, GORM's too.
+func ExampleWithBeforeConnect() {
+	start := func(ctx context.Context, adminDSN, servingDSN string) error {
+		login := func(ctx context.Context, cc *pgx.ConnConfig) (err error) {
+			cc.Password, err = token(ctx, cc.Host, cc.Port, cc.User)
+			return err
+		}
+		tenants, err := catalog.Open(ctx, adminDSN,
+			catalog.WithServingRole("app"),
+			catalog.WithBeforeConnect(func(ctx context.Context, _ string, cc *pgx.ConnConfig) error { return login(ctx, cc) }))
+		if err != nil {
+			return err
+		}
+		db, err := gorm.Open(postgres.Open(servingDSN), &gorm.Config{DisableAutomaticPing: true}) // a ping would come before the token
+		if err != nil {
+			return err
+		}
+		base := plugin.WithPoolConfig(func(cfg *pgxpool.Config) error { cfg.BeforeConnect = login; return nil })
+		return db.Use(plugin.New(tenants.Strategy(), base))
 	}
 	_ = start
 }

@@ -19,7 +19,8 @@ const psqlLong = `Start psql on a tenant's database, with its role and its searc
 behind -- is passed on to psql. The exit code is psql's own.
 
 The connection is the application's, password included: they are handed to psql
-in its environment, never on its command line. It is no fence against whoever
+in its environment, never on its command line. A token that is the password must still
+count when psql connects; psql dials by itself, without a DialFunc. It is no fence against whoever
 types: "set role none" takes a tenant's role away, if the application's own login
 stands behind it.`
 

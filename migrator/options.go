@@ -133,7 +133,9 @@ func WithShared(migrations Migrations) Option {
 // place of the *gorm.DB's: past a pooler, where [NoTransaction] needs it, or as
 // another user, who owns the tables. It must lead to the same database, of which each
 // call first makes sure, in three round trips. Tenants in other databases are reached as
-// the strategy says. The default is what [Administered] tenants know, and else the
+// the strategy says. Where the password is a token that expires, pass tenants that are
+// [Administered] in its place: their Direct returns a configuration with a
+// BeforeConnect, which is called before each connection. The default is what [Administered] tenants know, and else the
 // *gorm.DB's own.
 func WithDirect(dsn string) Option {
 	return func(c *config) error {

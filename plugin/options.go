@@ -48,7 +48,9 @@ func WithMaxConns(n int) Option {
 // WithPoolConfig calls f with the configuration of the base pool before it is
 // opened: the place for a tracer (ConnConfig.Tracer), lifetimes, TLS, or hooks
 // that register types. It may be given more than once; each sees what the
-// earlier ones did. The query mode and the default search_path are set after f
+// earlier ones did. Set cfg.BeforeConnect to fetch a password that expires, such as a token
+// of RDS IAM, before each connection, and open GORM with DisableAutomaticPing: its ping comes
+// before the plugin. The query mode and the default search_path are set after f
 // and can't be changed. An error of f is an error of db.Use.
 func WithPoolConfig(f func(*pgxpool.Config) error) Option {
 	return func(c *config) error {
