@@ -54,7 +54,10 @@ func (p *Plugin) Name() string { return "tenantry" }
 //
 // It takes the configuration of the database that GORM has open, which must be
 // PostgreSQL by pgx; it dials only if GORM was given a ready-made *sql.DB, to
-// read the configuration from it, and it never closes that one.
+// read the configuration from it, and it never closes that one. The hooks of a pgxpool
+// below a ready-made *sql.DB run for the plugin's connections, too; a *sql.DB with other
+// hooks, such as stdlib.OptionBeforeConnect, or with a connector that is not pgx's, is
+// refused: use [WithPoolConfig].
 func (p *Plugin) Initialize(db *gorm.DB) error {
 	if p.err != nil {
 		return p.err
