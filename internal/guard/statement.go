@@ -69,6 +69,15 @@ func (*Guard) end(_ *chain, own func(*gorm.DB)) func(*gorm.DB) {
 	}
 }
 
+// Check returns an error if a statement of db would go to another pool than the plugin's.
+// It is for statements that are sent without GORM's callbacks.
+func Check(db *gorm.DB) error {
+	if g, ok := Of(db); ok {
+		return g.check(db)
+	}
+	return foreign(db.Statement.ConnPool)
+}
+
 // check returns an error if the statement would go to another pool. A session that is
 // older than the guard keeps the pool that it has.
 func (g *Guard) check(db *gorm.DB) error {
