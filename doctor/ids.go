@@ -9,6 +9,7 @@ func IDs() []string {
 		"catalog-rights",
 		"connections",
 		"dump-locks",
+		"foreign-pool",
 		"login-bypassrls",
 		"login-createrole",
 		"login-superuser",
@@ -17,6 +18,7 @@ func IDs() []string {
 		"pooler-transactions",
 		"public-create",
 		"public-tables",
+		"replaced-callback",
 		"server-version",
 		"shadowed-table",
 		"tenant-database-rights",
@@ -26,6 +28,7 @@ func IDs() []string {
 		"tenant-schema-rights",
 		"tenant-unfinished",
 		"tenant-unreachable",
+		"trusted-callback",
 		"twin-table",
 	}
 }

@@ -26,8 +26,9 @@ type chain struct {
 		Get(name string) func(*gorm.DB)
 		Replace(name string, f func(*gorm.DB)) error
 	}
-	first interface { // registers before all others
+	first interface { // comes before all others, and is used once
 		Register(name string, f func(*gorm.DB)) error
+		Replace(name string, f func(*gorm.DB)) error
 	}
 	own []callback
 }

@@ -94,8 +94,12 @@ func (g *Guard) register() error {
 			if own == nil { // with SkipDefaultTransaction there is no transaction
 				continue
 			}
-			if err := c.callbacks.Replace(name, around(c, own)); err != nil {
+			guarded := around(c, own)
+			if err := c.callbacks.Replace(name, guarded); err != nil {
 				return err
+			}
+			if codeOf(c.callbacks.Get(name)) != codeOf(guarded) {
+				return fmt.Errorf("plugin: GORM keeps another callback than the plugin's for %s: register the one before it without Before and After", name)
 			}
 		}
 		c.read()

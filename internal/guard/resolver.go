@@ -28,11 +28,9 @@ func (g *Guard) RefuseResolver() error {
 		return nil
 	}
 	defer quiet(g.db)()
-	for _, c := range g.chains {
-		if c.callbacks.Get(resolverName) == nil {
-			continue
-		}
-		if err := c.callbacks.Replace(resolverName, refuseResolver); err != nil {
+	for _, c := range chainsOf(g.db) {
+		// GORM keeps what comes first behind what does not, and takes the last.
+		if err := c.first.Replace(resolverName, refuseResolver); err != nil {
 			return err
 		}
 	}
