@@ -62,8 +62,9 @@ func (g *Guard) begin(c *chain, own func(*gorm.DB)) func(*gorm.DB) {
 // refused because a callback put another pool in, the transaction would stay open.
 func (*Guard) end(_ *chain, own func(*gorm.DB)) func(*gorm.DB) {
 	return func(db *gorm.DB) {
-		if tx, ok := db.Statement.Settings.LoadAndDelete(transaction{}); ok {
-			db.Statement.ConnPool = tx.(gorm.ConnPool)
+		kept, _ := db.Statement.Settings.LoadAndDelete(transaction{})
+		if tx, ok := kept.(gorm.ConnPool); ok {
+			db.Statement.ConnPool = tx
 		}
 		own(db)
 	}
