@@ -22,9 +22,10 @@ type Plugin struct {
 	err      error // of New, reported by Initialize
 	counters driver.Counters
 
-	mu   sync.Mutex // guards what Initialize sets; not held while closing
-	sql  *sql.DB
-	base *pgxpool.Pool
+	mu    sync.Mutex // guards what Initialize sets; not held while closing
+	sql   *sql.DB
+	base  *pgxpool.Pool
+	guard *guard.Guard
 }
 
 var _ gorm.Plugin = (*Plugin)(nil)
@@ -58,12 +59,21 @@ func (p *Plugin) Name() string { return "tenantry" }
 // below a ready-made *sql.DB run for the plugin's connections, too; a *sql.DB with other
 // hooks, such as stdlib.OptionBeforeConnect, or with a connector that is not pgx's, is
 // refused: use [WithPoolConfig].
+//
+// It returns [ErrForeignPool] if gorm.io/plugin/dbresolver is registered on db, and
+// [ErrReplacedCallback] if another plugin has replaced a callback of GORM's. Callbacks
+// before and after GORM's own, as of tracing plugins, are welcome in any order.
 func (p *Plugin) Initialize(db *gorm.DB) error {
 	if p.err != nil {
 		return p.err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.guard != nil {
+		if err := p.guard.RefuseResolver(); err != nil {
+			return err
+		}
+	}
 	if p.sql != nil {
 		return errors.New("plugin: this plugin is registered already; make another with plugin.New for another database")
 	}
@@ -74,9 +84,10 @@ func (p *Plugin) Initialize(db *gorm.DB) error {
 	if err := p.open(source.config); err != nil {
 		return err
 	}
-	if err := guard.Install(db, p.sql); err != nil {
+	if err := guard.Install(db, p.sql, p.config.trusted...); err != nil {
 		return errors.Join(err, p.sql.Close())
 	}
+	p.guard, _ = guard.Of(db)
 	return source.release()
 }
 
