@@ -551,3 +551,26 @@ func TestTheGuardAllocatesNothing(t *testing.T) {
 		t.Error("can't close the pool")
 	}
 }
+
+// TestAReplicaHasAPluginOfItsOwn is what docs/strategies.md says to do instead.
+func TestAReplicaHasAPluginOfItsOwn(t *testing.T) {
+	t.Parallel()
+	_, _, replicaDSN := twoTenants(t, nil)
+	ctx := as(t, "b")
+	replica, err := gorm.Open(postgres.Open(replicaDSN), &gorm.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = replica.Use(plugin.New(plugin.BySchema())) // a strategy of its own, with the same options
+	if err != nil {
+		t.Fatal(err)
+	}
+	var invoices []Invoice
+	err = replica.WithContext(ctx).Find(&invoices).Error // the same tenant, on the replica
+	if err != nil || len(invoices) != 1 || invoices[0].Title != "b" {
+		t.Errorf("b reads %v, error %v", titles(invoices), err)
+	}
+	if pool, err := replica.DB(); err != nil || pool.Close() != nil {
+		t.Error("can't close the pool")
+	}
+}
