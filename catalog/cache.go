@@ -39,8 +39,8 @@ type cache struct {
 	epoch        uint64 // of byRef
 	unknownEpoch uint64 // of unknown
 
-	pending []*batch                 // asked for, not under way; the last takes more
-	running bool                     // a goroutine works on batches
+	pending []*batch // asked for, not under way; the last takes more
+	running bool     // a goroutine works on batches
 	closed  bool
 	stale   changes // during the batch under way
 	swept   time.Time

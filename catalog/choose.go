@@ -50,7 +50,7 @@ func (c *Catalog) reach(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	s, err := c.administer(ctx, &tenantRow{ServerName: name, Server: server}, "")
+	s, err := c.administer(ctx, &tenantRow{ServerName: name, Server: server})
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ func (c *Catalog) buildDatabase(ctx context.Context, row *tenantRow) error {
 	if err != nil {
 		return err
 	}
-	s, err := c.administer(ctx, row, "")
+	s, err := c.administer(ctx, row)
 	if err != nil {
 		return err
 	}

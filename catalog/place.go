@@ -44,7 +44,7 @@ func (c *Catalog) atServer(ctx context.Context, row *tenantRow, f func(*gorm.DB)
 	if err := c.check(row); err != nil {
 		return err
 	}
-	s, err := c.administer(ctx, row, "")
+	s, err := c.administer(ctx, row)
 	if err != nil {
 		return err
 	}
@@ -102,14 +102,14 @@ func (c *Catalog) check(row *tenantRow) error {
 	return nil
 }
 
-// administer returns a session as the administrator of the tenant's server, in
-// the given database; "" is the server's shared one. Close it.
-func (c *Catalog) administer(ctx context.Context, row *tenantRow, database string) (*session, error) {
+// administer returns a session as the administrator of the tenant's server, in the
+// server's shared database. Close it.
+func (c *Catalog) administer(ctx context.Context, row *tenantRow) (*session, error) {
 	server, err := c.connString(ctx, &row.Server)
 	if err != nil {
 		return nil, err
 	}
-	s, err := c.dial(ctx, row.ServerName, plugin.Database{Server: server, Name: database})
+	s, err := c.dial(ctx, row.ServerName, plugin.Database{Server: server})
 	if err != nil {
 		return nil, fmt.Errorf("server %q: %w", row.ServerName, err)
 	}

@@ -362,7 +362,7 @@ func TestNewTenantsGetTheTablesOfTheFleet(t *testing.T) {
 	cfg := &gorm.Config{PrepareStmt: true, NamingStrategy: schema.NamingStrategy{SingularTable: true, TablePrefix: "my_"}}
 	c, _, master := service(t, catalog.WithGORMConfig(cfg))
 	first := create(t, c, catalog.New{ID: "first"})
-	later := migrator.Migrations(append(migrations(), &gormigrate.Migration{ID: "2", Migrate: func(tx *gorm.DB) error { return tx.AutoMigrate(&After{}) }}))
+	later := append(migrations(), &gormigrate.Migration{ID: "2", Migrate: func(tx *gorm.DB) error { return tx.AutoMigrate(&After{}) }})
 	db := use(t, master, c, cfg)
 	if _, err := migrator.New(db, c, later).Run(t.Context()); err != nil {
 		t.Fatal(err)

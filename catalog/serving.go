@@ -185,7 +185,7 @@ func (c *Catalog) whoServes(ctx context.Context, row *serverRow, d plugin.Databa
 
 // asAdministrator calls f with a session on a server, in the shared database.
 func (c *Catalog) asAdministrator(ctx context.Context, server *serverRow, f func(*gorm.DB) error) error {
-	s, err := c.administer(ctx, &tenantRow{ServerName: server.Name, Server: *server}, "")
+	s, err := c.administer(ctx, &tenantRow{ServerName: server.Name, Server: *server})
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,7 @@ func Examine(ctx context.Context, db *gorm.DB, opts ...Option) ([]Finding, error
 		return nil, err
 	}
 	e := &exam{config: cfg, connector: connector, db: db, others: map[string]objects{}}
+	e.callbacks(ctx)
 	if err := e.listTenants(ctx); err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ func IDs() []string {
 		"catalog-rights",
 		"connections",
 		"dump-locks",
+		"foreign-pool",
 		"foreign-trigger",
 		"large-objects",
 		"login-bypassrls",
@@ -20,6 +21,7 @@ func IDs() []string {
 		"pooler-transactions",
 		"public-create",
 		"public-tables",
+		"replaced-callback",
 		"server-version",
 		"serving-role",
 		"shadowed-table",
@@ -32,6 +34,7 @@ func IDs() []string {
 		"tenant-schema-rights",
 		"tenant-unfinished",
 		"tenant-unreachable",
+		"trusted-callback",
 		"twin-table",
 	}
 }

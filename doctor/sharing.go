@@ -106,12 +106,9 @@ func (e *exam) sharedRoutines(ctx context.Context, c *pgx.Conn) error {
 
 // largeObjects looks for large objects that several tenants share.
 func (e *exam) largeObjects(ctx context.Context, c *pgx.Conn) error {
-	if len(e.tenantSchemas()) < 2 {
-		return nil
-	}
 	const most = 1000 // there may be millions
 	n, err := one[int](ctx, c, "select pg_catalog.count(*) from (select from pg_catalog.pg_largeobject_metadata limit $1) l", most)
-	if err != nil || n == 0 {
+	if err != nil || n == 0 || len(e.tenantSchemas()) < 2 {
 		return err
 	}
 	number := count(n, "large object")

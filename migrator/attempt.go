@@ -66,8 +66,8 @@ func isBusy(err error) bool {
 }
 
 // runAttempt does all steps of an attempt: in one transaction, interrupted only by steps
-// that can't run in one. At a new place one more transaction follows such a step if it
-// was the last.
+// that can't run in one. A last transaction follows such a step, if only to find that
+// there is nothing left to do.
 func (e *executor) runAttempt(a attempt, out *attemptResult) error {
 	for {
 		part, next, err := e.transact(a)

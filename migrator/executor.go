@@ -10,7 +10,7 @@ import (
 )
 
 // executor applies migrations to one place. Everything that makes tables for a tenant
-// goes through it: the fleet's runs, and by [Migrations.Apply] the places that a
+// goes through it: a run of the fleet, and [Migrations.Apply] for the places that a
 // catalog or tenanttest makes.
 type executor struct {
 	config
@@ -37,17 +37,17 @@ type NewPlace struct {
 	CreateSchema string
 }
 
-// Apply applies to a new place, that of the tenant of ctx, the migrations that it does not
-// have yet, under the same
-// rules as a [Migrator]: each in the tenant's search_path, whatever the one before it
-// did to that, in transactions that only Apply ends. It commits once, and once more before
-// and after each migration marked by [NoTransaction], from whose statements about indexes
-// it leaves out CONCURRENTLY: nobody writes to an empty place, and CONCURRENTLY would wait
-// for the longest transaction in the database. A migration that can't have a lock is tried
-// again, up to five times.
+// Apply brings a new place up to date. ctx names the tenant whose place it is. The rules
+// are those of a [Migrator]: each migration begins with the tenant's search_path, whatever
+// the one before it did to that, and only Apply ends its transactions.
 //
-// An error names the migration. What was committed before it stays: the caller drops the
-// place, or calls Apply again.
+// Apply commits at the end, and before and after each migration marked by [NoTransaction].
+// From the statements of such a migration about indexes it leaves out CONCURRENTLY: nobody
+// writes to a new place, and CONCURRENTLY would wait for the longest transaction in the
+// database. A migration that can't have a lock is tried again, up to five times.
+//
+// An error names the migration. What was committed before it stays: drop the place, or
+// call Apply again. Apply may be called concurrently for different places.
 func (m Migrations) Apply(ctx context.Context, place NewPlace) error {
 	if err := checkMigrations(m); err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/tenantry/tenantry/internal/driver"
+	"github.com/tenantry/tenantry/internal/guard"
 )
 
 // WithConn calls f with the real pgx connection of the transaction tx, for what
@@ -34,6 +35,9 @@ func WithConn(tx *gorm.DB, f func(*pgx.Conn) error) error {
 	}
 	if tx.DryRun {
 		return nil
+	}
+	if err := guard.Check(tx); err != nil {
+		return err
 	}
 	pool := tx.Statement.ConnPool
 	if prepared, ok := pool.(*gorm.PreparedStmtTX); ok {

@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tenantry/tenantry/internal/driver"
+	"github.com/tenantry/tenantry/internal/guard"
 )
 
 // Option changes what [New] builds.
@@ -30,6 +31,7 @@ type config struct {
 	hooks    []func(*pgxpool.Config) error
 	comments bool
 	tuning   driver.Tuning
+	trusted  []string
 }
 
 // WithMaxConns sets how many connections the base pool opens at most. The
@@ -110,6 +112,23 @@ func WithTenantsPerConn(n int) Option {
 			return fmt.Errorf("plugin: WithTenantsPerConn: %d is negative", n)
 		}
 		c.tuning.TenantsPerConn = n
+		return nil
+	}
+}
+
+// WithTrustedCallback lets another plugin replace the callback of that name, such as
+// "gorm:query", with its own: without it, db.Use and each statement fail with
+// [ErrReplacedCallback]. It may be given more than once. The default is none.
+//
+// A callback in the place of GORM's own decides which rows a tenant sees. One that answers
+// from a cache must fail without a tenant, and have the tenant in its keys: scope.Key
+// does both.
+func WithTrustedCallback(name string) Option {
+	return func(c *config) error {
+		if !guard.IsCallback(name) {
+			return fmt.Errorf("plugin: WithTrustedCallback: GORM has no callback %q of its own", name)
+		}
+		c.trusted = append(c.trusted, name)
 		return nil
 	}
 }

@@ -22,9 +22,10 @@ type Plugin struct {
 	err      error // of New, reported by Initialize
 	counters driver.Counters
 
-	mu   sync.Mutex // guards what Initialize sets; not held while closing
-	sql  *sql.DB
-	base *pgxpool.Pool
+	mu    sync.Mutex // guards what Initialize sets; not held while closing
+	sql   *sql.DB
+	base  *pgxpool.Pool
+	guard *guard.Guard
 }
 
 var _ gorm.Plugin = (*Plugin)(nil)
@@ -54,13 +55,25 @@ func (p *Plugin) Name() string { return "tenantry" }
 //
 // It takes the configuration of the database that GORM has open, which must be
 // PostgreSQL by pgx; it dials only if GORM was given a ready-made *sql.DB, to
-// read the configuration from it, and it never closes that one.
+// read the configuration from it, and it never closes that one. The hooks of a pgxpool
+// below a ready-made *sql.DB run for the plugin's connections, too; a *sql.DB with other
+// hooks, such as stdlib.OptionBeforeConnect, or with a connector that is not pgx's, is
+// refused: use [WithPoolConfig].
+//
+// It returns [ErrForeignPool] if gorm.io/plugin/dbresolver is registered on db, and
+// [ErrReplacedCallback] if another plugin has replaced a callback of GORM's. Callbacks
+// before and after GORM's own, as of tracing plugins, are welcome in any order.
 func (p *Plugin) Initialize(db *gorm.DB) error {
 	if p.err != nil {
 		return p.err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.guard != nil {
+		if err := p.guard.RefuseResolver(); err != nil {
+			return err
+		}
+	}
 	if p.sql != nil {
 		return errors.New("plugin: this plugin is registered already; make another with plugin.New for another database")
 	}
@@ -71,9 +84,10 @@ func (p *Plugin) Initialize(db *gorm.DB) error {
 	if err := p.open(source.config); err != nil {
 		return err
 	}
-	if err := guard.Install(db, p.sql); err != nil {
+	if err := guard.Install(db, p.sql, p.config.trusted...); err != nil {
 		return errors.Join(err, p.sql.Close())
 	}
+	p.guard, _ = guard.Of(db)
 	return source.release()
 }
 

@@ -12,7 +12,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/jackc/pgx/v5/stdlib"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 
@@ -53,7 +52,7 @@ func openedBy(db *gorm.DB) (source, error) {
 	}
 	s := source{pool: pool, lent: dialector.Conn != nil}
 	if s.lent || dialector.DriverName != "" {
-		s.config, err = configOf(pool)
+		s.config, err = configOfPool(pool)
 	} else {
 		s.config, err = parse(dialector.Config)
 	}
@@ -116,27 +115,4 @@ func readTimestampsIn(cfg *pgxpool.Config, zone string) error {
 		return nil
 	}
 	return nil
-}
-
-// configOf asks a connection of pool for its configuration.
-func configOf(pool *sql.DB) (*pgxpool.Config, error) {
-	conn, err := pool.Conn(context.Background())
-	if err != nil {
-		return nil, fmt.Errorf("plugin: connect to read the configuration: %w", err)
-	}
-	var cfg *pgxpool.Config
-	err = conn.Raw(func(driverConn any) error {
-		std, ok := driverConn.(*stdlib.Conn)
-		if !ok {
-			return fmt.Errorf("the pool's driver connection is %T, not pgx's *stdlib.Conn: open the *sql.DB with pgx", driverConn)
-		}
-		if cfg, err = pgxpool.ParseConfig(""); err == nil {
-			cfg.ConnConfig = std.Conn().Config()
-		}
-		return err
-	})
-	if err = errors.Join(err, conn.Close()); err != nil {
-		return nil, fmt.Errorf("plugin: %w", err)
-	}
-	return cfg, nil
 }

@@ -10,7 +10,10 @@ import (
 // tenantDialector is GORM's dialector for PostgreSQL with a migrator that looks at the
 // tenant's schema alone. It embeds GORM's so that every optional interface is promoted:
 // a forgotten one would fail silently.
-type tenantDialector struct{ *postgres.Dialector }
+type tenantDialector struct {
+	*postgres.Dialector
+	guard *Guard
+}
 
 var (
 	_ gorm.Dialector                     = tenantDialector{}

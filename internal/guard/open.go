@@ -16,7 +16,7 @@ import (
 // makes of cfg, and all others are refused. It dials nothing. Close the *sql.DB, which
 // closes the pool.
 func Open(cfg *pgxpool.Config, s driver.Scope, t driver.Target, config *gorm.Config) (*gorm.DB, *sql.DB, error) {
-	driver.PreparePool(cfg, driver.Tuning{})
+	prepared := driver.PreparePool(cfg, driver.Tuning{})
 	base, err := pgxpool.NewWithConfig(context.Background(), cfg)
 	if err != nil {
 		return nil, nil, err
@@ -27,7 +27,7 @@ func Open(cfg *pgxpool.Config, s driver.Scope, t driver.Target, config *gorm.Con
 		Base:     base,
 		Place:    s.Place,
 		Counters: &driver.Counters{},
-		OnClose:  func() error { base.Close(); return nil },
+		OnClose:  func() error { return prepared.Close(base) },
 	})
 	db, err := gorm.Open(postgres.New(postgres.Config{Conn: pool}), config)
 	if err == nil {

@@ -30,9 +30,20 @@ func replacePool(db *gorm.DB, pool *sql.DB, prepared *sync.Map) {
 	}
 	db.ConnPool = pool
 	db.Statement.ConnPool = pool
+	keepPrepared(prepared, nil)
+}
+
+// keepPrepared makes own the place of the prepared statements that sessions share. Without
+// one, the next session makes its own.
+func keepPrepared(prepared *sync.Map, own *gorm.PreparedStmtDB) {
 	prepared.Range(func(key, value any) bool {
-		if _, ok := value.(*gorm.PreparedStmtDB); ok {
-			prepared.Delete(key) // the next session makes its own
+		if _, ok := value.(*gorm.PreparedStmtDB); !ok {
+			return true
+		}
+		if own == nil {
+			prepared.Delete(key)
+		} else {
+			prepared.Store(key, own)
 		}
 		return true
 	})

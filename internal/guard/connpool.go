@@ -1,0 +1,79 @@
+package guard
+
+import (
+	"database/sql"
+	"errors"
+	"reflect"
+
+	"gorm.io/gorm"
+)
+
+// Wrapper is a gorm.ConnPool around another one. The guard looks at the pool below: a
+// wrapper must send what it is given there, and nowhere else.
+type Wrapper interface{ Underlying() gorm.ConnPool }
+
+// maxWrappers bounds how many pools may stand around a pool of database/sql.
+const maxWrappers = 8
+
+// Where a transaction and a connection of database/sql keep their pool, for which they
+// have no method. GORM's own DB method reads the same field.
+var (
+	poolOfTx   = poolField(reflect.TypeFor[sql.Tx]())
+	poolOfConn = poolField(reflect.TypeFor[sql.Conn]())
+)
+
+// poolField returns the index of the field in which t keeps its pool, -1 if there is none.
+func poolField(t reflect.Type) int {
+	f, ok := t.FieldByName("db")
+	if !ok || len(f.Index) != 1 || f.Type != reflect.TypeFor[*sql.DB]() {
+		return -1
+	}
+	return f.Index[0]
+}
+
+// checkDatabaseSQL returns an error if no transaction and no connection says whose it is.
+func checkDatabaseSQL() error {
+	if poolOfTx < 0 || poolOfConn < 0 {
+		return errors.New("plugin: in this version of Go a transaction of database/sql does not say which pool it is from: use a version that the README lists")
+	}
+	return nil
+}
+
+// ownerOf returns the pool of database/sql to which pool sends statements, nil if that is
+// unknown.
+func ownerOf(pool gorm.ConnPool) *sql.DB {
+	for range maxWrappers {
+		switch p := pool.(type) {
+		case *sql.DB:
+			return p
+		case *sql.Tx:
+			return read(reflect.ValueOf(p), poolOfTx)
+		case *sql.Conn:
+			return read(reflect.ValueOf(p), poolOfConn)
+		case *gorm.PreparedStmtDB:
+			if p == nil {
+				return nil
+			}
+			pool = p.ConnPool
+		case *gorm.PreparedStmtTX:
+			// GORM takes DB and Connection from the second of its pools.
+			if p == nil || p.PreparedStmtDB == nil || ownerOf(p.Tx) != ownerOf(p.PreparedStmtDB.ConnPool) {
+				return nil
+			}
+			pool = p.Tx
+		case Wrapper:
+			pool = p.Underlying()
+		default:
+			return nil
+		}
+	}
+	return nil
+}
+
+// read returns the pool in the field of the struct to which v points.
+func read(v reflect.Value, field int) *sql.DB {
+	if v.IsNil() || field < 0 {
+		return nil
+	}
+	return (*sql.DB)(v.Elem().Field(field).UnsafePointer())
+}
