@@ -159,6 +159,21 @@ func ruleCases() map[string]ruleCase {
 		}
 		return pool.PingContext(tx.Statement.Context)
 	}), tables: all}
+	cases["a savepoint of the migration before"] = ruleCase{list: migrator.Migrations{
+		{ID: "1-before", Migrate: func(tx *gorm.DB) error {
+			return errors.Join(tx.SavePoint("mine").Error, tx.Exec("create table befores (id int)").Error)
+		}},
+		{ID: "2-call", Migrate: func(tx *gorm.DB) error { return tx.RollbackTo("mine").Error }},
+	}, refused: []string{"2-call", "was ignored"}}
+	cases["an error that is ignored"] = ruleCase{list: call(func(tx *gorm.DB) error { tx.Exec("select 1/0"); return nil }), refused: []string{"2-call", "was ignored"}}
+	cases["an error that is ignored last"] = ruleCase{list: migrator.Migrations{{ID: "2-call", Migrate: func(tx *gorm.DB) error { tx.Exec("select 1/0"); return nil }}}, refused: []string{"2-call", "was ignored"}}
+	cases["a transaction that is left open"] = ruleCase{list: between(migrator.NoTransaction(&gormigrate.Migration{ID: "2-call", Migrate: func(tx *gorm.DB) error {
+		inner := tx.WithContext(context.WithoutCancel(tx.Statement.Context)).Begin()
+		return errors.Join(inner.Error, inner.Exec("create table lost (id int)").Error)
+	}})), tables: []string{"befores", "migrations"}, refused: []string{"2-call", "left open"}}
+	cases["a transaction of its own"] = ruleCase{list: between(migrator.NoTransaction(&gormigrate.Migration{ID: "2-call", Migrate: func(tx *gorm.DB) error {
+		return tx.Transaction(func(tx *gorm.DB) error { return tx.Exec("alter table befores add column more int").Error })
+	}})), tables: all}
 	cases["a panic"] = ruleCase{list: call(func(*gorm.DB) error { panic("boom") }), refused: []string{"boom"}}
 	cases["a new value of an enum"] = ruleCase{list: migrator.Migrations{
 		sqlMigration("1", "create type mood as enum ('sad')", "create table befores (mood mood)"),

@@ -50,7 +50,7 @@ func TestTheDoctorDoesNotCallWellWhatItCouldNotMeasure(t *testing.T) {
 	dsn := pgtest.Database(t)
 	change(t, dsn, "revoke select on pg_catalog.pg_trigger from public")
 	r := run(t, onLogin(t, dsn), "doctor")
-	r.mustEnd(t, cli.ExitError, "myservice: doctor: measure locks: ")
+	r.mustEnd(t, cli.ExitError, "myservice: doctor: measure ", "measure locks: ")
 	mustContain(t, r.out, "info  server-version\n")
 	if strings.Contains(r.out, "nothing has to be mended") {
 		t.Errorf("got %s", r.out)

@@ -277,10 +277,8 @@ func (e *executor) perform(tx *gorm.DB, v attempt, before []string) (out attempt
 		return out, nil, err
 	}
 	for i, s := range steps {
-		if i > 0 {
-			if err := tellDriver(tx, driver.SettingsAgain(e.laterLimits())); err != nil {
-				return attemptResult{}, nil, err
-			}
+		if err := e.separate(tx, i, len(steps)); err != nil {
+			return attemptResult{}, nil, err
 		}
 		session, err := forMigration(tx)
 		if err != nil {
@@ -289,6 +287,9 @@ func (e *executor) perform(tx *gorm.DB, v attempt, before []string) (out attempt
 		start := time.Now()
 		err = s.run(session)
 		s.took = time.Since(start)
+		if err == nil {
+			err = s.describe(tellDriver(tx, driver.CheckTransaction{}))
+		}
 		if errors.Is(err, errOutside) {
 			next = &s
 			break
@@ -305,6 +306,20 @@ func (e *executor) perform(tx *gorm.DB, v attempt, before []string) (out attempt
 	}
 	out.applied = after(before, out.done)
 	return out, next, nil
+}
+
+// separate keeps step i of n apart from the one before it: the settings are set again, and
+// the savepoints of the step before are released, so that this one can't roll back what the
+// other did. That takes a savepoint around each step, unless there is only one.
+func (e *executor) separate(tx *gorm.DB, i, n int) error {
+	const begin, end = "savepoint tenantry_step", "release savepoint tenantry_step; "
+	switch {
+	case n == 1:
+		return nil
+	case i == 0:
+		return execute(tx, begin)
+	}
+	return tellDriver(tx, driver.SettingsAgain(end+e.laterLimits()+begin))
 }
 
 // tellDriver tells the driver something by way of the connection of db.

@@ -7,6 +7,8 @@ import (
 	"fmt"
 
 	"gorm.io/gorm"
+
+	"github.com/tenantry/tenantry/internal/guard"
 )
 
 // executor applies migrations to one place. Everything that makes tables for a tenant
@@ -83,6 +85,7 @@ var errMigrationTx = errors.New("migrator: the transaction is the migrator's, wh
 // tx.Transaction is a savepoint, as in any other.
 type migrationTx struct {
 	gorm.Tx
+	guard.Seal
 	db *gorm.DB // whose transaction it is
 }
 
@@ -95,17 +98,14 @@ func (*migrationTx) Rollback() error { return errMigrationTx }
 // GetDBConn returns the pool that the transaction is from, for tx.DB().
 func (t *migrationTx) GetDBConn() (*sql.DB, error) { return t.db.DB() }
 
-// Underlying returns the transaction.
-func (t *migrationTx) Underlying() gorm.ConnPool { return t.Tx }
-
 // forMigration returns a session of the transaction tx that can't end it.
 func forMigration(tx *gorm.DB) (*gorm.DB, error) {
 	session := tx.Session(&gorm.Session{NewDB: true, Context: tx.Statement.Context}) // a context makes the statement a copy
 	switch pool := tx.Statement.ConnPool.(type) {
 	case *gorm.PreparedStmtTX: // GORM looks for this type
-		session.Statement.ConnPool = &gorm.PreparedStmtTX{Tx: &migrationTx{pool.Tx, tx}, PreparedStmtDB: pool.PreparedStmtDB}
+		session.Statement.ConnPool = &gorm.PreparedStmtTX{Tx: &migrationTx{pool.Tx, guard.Sealed(pool.Tx), tx}, PreparedStmtDB: pool.PreparedStmtDB}
 	case gorm.Tx:
-		session.Statement.ConnPool = &migrationTx{pool, tx}
+		session.Statement.ConnPool = &migrationTx{pool, guard.Sealed(pool), tx}
 	default:
 		return nil, fmt.Errorf("migrator: %T is no transaction", pool)
 	}

@@ -106,10 +106,15 @@ func (s step) run(db *gorm.DB) error {
 	if s.back {
 		f = s.migration.Rollback
 	}
-	if err := f(db); err != nil {
-		return &migrationError{id: s.migration.ID, back: s.back, err: err}
+	return s.describe(f(db))
+}
+
+// describe makes err, unless it is nil, an error of the migration.
+func (s step) describe(err error) error {
+	if err == nil {
+		return nil
 	}
-	return nil
+	return &migrationError{id: s.migration.ID, back: s.back, err: err}
 }
 
 // migrationError says in which migration err happened.

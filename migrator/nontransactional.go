@@ -8,6 +8,8 @@ import (
 
 	"github.com/go-gormigrate/gormigrate/v2"
 	"gorm.io/gorm"
+
+	"github.com/tenantry/tenantry/internal/guard"
 )
 
 // errOutside is what a migration marked by NoTransaction returns when it is called
@@ -47,26 +49,36 @@ func outside(f func(*gorm.DB) error) func(*gorm.DB) error {
 	}
 }
 
-// withoutConcurrently is a pinned connection on which indexes are not made concurrently.
-type withoutConcurrently struct{ gorm.ConnPool }
-
-// Underlying returns the connection.
-func (w *withoutConcurrently) Underlying() gorm.ConnPool { return w.ConnPool }
+// pinnedConn is a connection as a migration gets it that runs outside of a transaction.
+// Transactions that the migration begins on it end with the migration.
+type pinnedConn struct {
+	gorm.ConnPool
+	guard.Seal
+	ended    context.Context // ends with the migration
+	newPlace bool            // indexes are not made concurrently
+}
 
 var concurrently = regexp.MustCompile(`(?is)^((?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*(?:create\s+(?:unique\s+)?|drop\s+)index|reindex\s+(?:\([^)]*\)\s*)?(?:index|table))\s+concurrently\b`)
 
-// ExecContext leaves out CONCURRENTLY.
-func (w *withoutConcurrently) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	return w.ConnPool.ExecContext(ctx, concurrently.ReplaceAllString(query, "$1"), args...)
+// ExecContext leaves out CONCURRENTLY at a new place.
+func (p *pinnedConn) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	if p.newPlace {
+		query = concurrently.ReplaceAllString(query, "$1")
+	}
+	return p.ConnPool.ExecContext(ctx, query, args...)
 }
 
-// BeginTx begins a transaction on the connection.
-func (w *withoutConcurrently) BeginTx(ctx context.Context, opts *sql.TxOptions) (gorm.ConnPool, error) {
-	switch pool := w.ConnPool.(type) {
+// BeginTx begins a transaction on the connection, which ends with the migration at the
+// latest, whatever its context is.
+func (p *pinnedConn) BeginTx(ctx context.Context, opts *sql.TxOptions) (gorm.ConnPool, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	context.AfterFunc(p.ended, cancel)
+	switch pool := p.ConnPool.(type) {
 	case gorm.TxBeginner:
 		return pool.BeginTx(ctx, opts)
 	case gorm.ConnPoolBeginner:
 		return pool.BeginTx(ctx, opts)
 	}
+	cancel()
 	return nil, gorm.ErrInvalidTransaction
 }

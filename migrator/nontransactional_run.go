@@ -10,6 +10,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/tenantry/tenantry/internal/driver"
+	"github.com/tenantry/tenantry/internal/guard"
 )
 
 // cleanUpLimit is how long dropping what a failed migration left may take, when
@@ -29,9 +30,7 @@ func (e *executor) runNonTransactional(v attempt, s step) (out attemptResult, er
 			if err := v.begin(c); err != nil {
 				return err
 			}
-			c = c.Session(&gorm.Session{NewDB: true, Context: v.ctx})
-			c.Statement.ConnPool = &withoutConcurrently{c.Statement.ConnPool}
-			out, err = performOutside(c, v, s)
+			out, err = performOutside(c.WithContext(v.ctx), v, s)
 			return err
 		})
 		return out, err
@@ -40,7 +39,7 @@ func (e *executor) runNonTransactional(v attempt, s step) (out attemptResult, er
 	err = e.withSessionLocks(v, func(c *gorm.DB) error {
 		begun = true
 		if err := dropInvalid(c); err != nil {
-			return &migrationError{id: s.migration.ID, back: s.back, err: err}
+			return s.describe(err)
 		}
 		out, err = performOutside(c, v, s)
 		return err
@@ -77,21 +76,36 @@ func performOutside(c *gorm.DB, v attempt, s step) (out attemptResult, err error
 		return out, err
 	}
 	start := time.Now()
-	if err := s.run(c); err != nil {
+	if err := runPinned(c, v, s); err != nil {
 		return out, err
 	}
 	s.took = time.Since(start)
 	if now, err := backend(c); err != nil || now != locked {
-		return out, errors.Join(err, &migrationError{id: s.migration.ID, back: s.back, err: errLockLost})
+		return out, errors.Join(err, s.describe(errLockLost))
 	}
 	if left, err := invalid(c); err != nil || len(left) > 0 {
-		return out, errors.Join(err, &migrationError{id: s.migration.ID, back: s.back, err: fmt.Errorf("it has left the invalid indexes %v", left)})
+		return out, errors.Join(err, s.describe(fmt.Errorf("it has left the invalid indexes %v", left)))
 	}
 	done := []step{s}
 	if err := execute(c, table.record(done)); err != nil {
 		return out, err
 	}
 	return attemptResult{applied: after(before, done), done: done}, nil
+}
+
+// runPinned calls the step with the pinned connection c, and makes sure that the step left
+// no transaction open there: what follows would be lost with it.
+func runPinned(c *gorm.DB, v attempt, s step) error {
+	ended, end := context.WithCancel(context.Background())
+	defer end()
+	session := c.Session(&gorm.Session{NewDB: true, Context: v.ctx})
+	session.Statement.ConnPool = &pinnedConn{
+		ConnPool: c.Statement.ConnPool, Seal: guard.Sealed(c.Statement.ConnPool), ended: ended, newPlace: v.newPlace != nil,
+	}
+	if err := s.run(session); err != nil {
+		return err
+	}
+	return s.describe(tellDriver(c, driver.RefuseControl{}))
 }
 
 // errLockLost says that a step has ended its session, and with it the locks.

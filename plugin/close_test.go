@@ -3,6 +3,7 @@ package plugin_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"runtime"
 	"strings"
 	"testing"
@@ -41,7 +42,29 @@ var forgotten = map[string]func(ctx context.Context, db *sql.DB) (next func() er
 		if err == nil {
 			_, err = c.ExecContext(ctx, "select 1")
 		}
-		return func() error { _, err := c.ExecContext(ctx, "select 1"); return err }, err
+		return func() error {
+			_, err := c.ExecContext(ctx, "select 1")
+			return errors.Join(err, c.Close())
+		}, err
+	},
+	"transaction at work": func(ctx context.Context, db *sql.DB) (func() error, error) {
+		tx, err := db.BeginTx(ctx, nil)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := tx.ExecContext(ctx, "select 1"); err != nil {
+			return nil, err
+		}
+		ended := make(chan error, 1)
+		go func() {
+			var err error
+			for err == nil { // knows nothing of Close
+				_, err = tx.ExecContext(ctx, "select 1")
+			}
+			_ = tx.Rollback()
+			ended <- err
+		}()
+		return func() error { return <-ended }, nil
 	},
 	"statement at work": func(ctx context.Context, db *sql.DB) (func() error, error) {
 		ended := make(chan error, 1)
@@ -100,9 +123,7 @@ func TestCloseEnds(t *testing.T) {
 				}
 				eventually(t, "all have a connection", func() bool { return sessions() >= len(forgotten) })
 				start := time.Now()
-				if err := end(db, p); err != nil {
-					t.Error(err)
-				}
+				mustSay(t, end(db, p), "has not closed rows")
 				if took := time.Since(start); took > longestClose {
 					t.Errorf("it took %v", took)
 				}

@@ -14,6 +14,7 @@ import (
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
 
+	"github.com/tenantry/tenantry/internal/guard"
 	"github.com/tenantry/tenantry/internal/pgproxy"
 	"github.com/tenantry/tenantry/internal/pgserver/pgtest"
 	"github.com/tenantry/tenantry/plugin"
@@ -189,13 +190,13 @@ func TestAPoolInTheSession(t *testing.T) {
 		"its prepared":          {prepared(foreign.DB), plugin.ErrForeignPool},
 		"its prepared in a tx":  {&gorm.PreparedStmtTX{Tx: tx, PreparedStmtDB: prepared(foreign.DB)}, plugin.ErrForeignPool},
 		"prepared by both":      {&gorm.PreparedStmtTX{Tx: ownTx, PreparedStmtDB: prepared(foreign.DB)}, plugin.ErrForeignPool},
-		"wrapped":               {wrapper{foreign.DB}, plugin.ErrForeignPool},
+		"wrapped":               {wrap(foreign.DB), plugin.ErrForeignPool},
 		"ours in unknown hands": {unknown{ours}, plugin.ErrForeignPool},
-		"a loop":                {loop{}, plugin.ErrForeignPool},
+		"a loop":                {endless(), plugin.ErrForeignPool},
 		"nothing":               {nil, plugin.ErrForeignPool},
 		"no transaction":        {(*sql.Tx)(nil), plugin.ErrForeignPool},
 		"ours":                  {ours, nil},
-		"ours wrapped":          {wrapper{ours}, nil},
+		"ours wrapped":          {wrap(ours), nil},
 		"our transaction":       {ownTx, nil},
 		"ours prepared":         {prepared(ours), nil},
 		"ours prepared twice":   {prepared(prepared(ours)), nil},
@@ -232,17 +233,27 @@ func mustBeError(t *testing.T, name string, err, want error) {
 }
 
 // wrapper leads to the pool in it, as the migrator's do.
-type wrapper struct{ *sql.DB }
+type wrapper struct {
+	*sql.DB
+	guard.Seal
+}
 
-func (w wrapper) Underlying() gorm.ConnPool { return w.DB }
+func wrap(pool *sql.DB) wrapper { return wrapper{pool, guard.Sealed(pool)} }
 
 // unknown may send statements anywhere.
 type unknown struct{ *sql.DB }
 
 // loop never leads anywhere.
-type loop struct{ gorm.ConnPool }
+type loop struct {
+	gorm.ConnPool
+	guard.Seal
+}
 
-func (l loop) Underlying() gorm.ConnPool { return l }
+func endless() *loop {
+	l := &loop{}
+	l.Seal = guard.Sealed(l)
+	return l
+}
 
 // TestARefusedWriteEndsItsTransaction: the callback comes after BEGIN.
 func TestARefusedWriteEndsItsTransaction(t *testing.T) {

@@ -611,3 +611,44 @@ func TestAFailedPingKeepsTheConnection(t *testing.T) {
 		t.Errorf("b sees %q, error %v", who, err)
 	}
 }
+
+// TestTextIsRefusedWhereItCanNotBeRead: with standard_conforming_strings off a string ends
+// elsewhere than it seems, and what follows could be a COMMIT, or SET.
+func TestTextIsRefusedWhereItCanNotBeRead(t *testing.T) {
+	t.Parallel()
+	db, _ := oneConnection(t)
+	for _, off := range []string{"set local standard_conforming_strings = off", "select set_config('standard_conforming_strings', 'off', true)", "do $$ begin set standard_conforming_strings = off; end $$"} {
+		for _, hidden := range []string{`select 'it\'' ; commit; begin; --'`, `select 'it\'' ; set application_name = 'left by a'; --'`} {
+			err := db.WithContext(as(t, "a")).Transaction(func(tx *gorm.DB) error {
+				if err := tx.Exec(off).Error; err != nil {
+					t.Errorf("%s: %v", off, err)
+				}
+				return tx.Exec(hidden).Error
+			})
+			mustSay(t, err, "standard_conforming_strings")
+		}
+	}
+	var name string
+	if err := db.WithContext(as(t, "b")).Raw("show application_name").Scan(&name).Error; err != nil || name == "left by a" {
+		t.Errorf("b's session has the name %q, error %v", name, err)
+	}
+	if err := db.WithContext(as(t, "a")).Exec(`update invoices set title = 'a\b' where id = 1`).Error; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCommitSaysThatTheTransactionIsGone, where the function that was lent the connection
+// has ended it unseen.
+func TestCommitSaysThatTheTransactionIsGone(t *testing.T) {
+	t.Parallel()
+	db, _ := oneConnection(t)
+	err := db.WithContext(as(t, "a")).Transaction(func(tx *gorm.DB) error {
+		_ = plugin.WithConn(tx, func(c *pgx.Conn) error {
+			var b pgx.Batch
+			b.Queue("rollback")
+			return c.SendBatch(tx.Statement.Context, &b).Close()
+		})
+		return nil
+	})
+	mustBe(t, err, pgx.ErrTxCommitRollback)
+}

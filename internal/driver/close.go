@@ -16,12 +16,9 @@ const (
 
 	// cutGrace is how long those who have a connection may take to give it back, once it is cut.
 	cutGrace = time.Second
-
-	// mostCutGraces is how many times closing waits so for connections to be closed.
-	mostCutGraces = 3
 )
 
-var errLent = errors.New("tenantry: closed, but connections are left that were taken from the pool past the driver and not given back")
+var errLeft = errors.New("tenantry: closed, but somebody has not closed rows, a transaction or a connection: the connection to the server was cut")
 
 // Prepared is a pool that [PreparePool] has prepared. It is safe for concurrent use.
 type Prepared struct {
@@ -59,15 +56,16 @@ func (p *Prepared) lent() (all []*lease) {
 	return all
 }
 
-// Close closes pool, which was opened with the prepared configuration. It waits for [CloseGrace] for
-// connections that are lent, and then closes them: who still reads rows of them gets an error.
+// Close closes pool, which was opened with the prepared configuration, as [AwaitClosed] says.
 func (p *Prepared) Close(pool *pgxpool.Pool) error {
 	return AwaitClosed(pool.Close, p)
 }
 
 // AwaitClosed calls wait, which returns when all connections of the pools have been given back and
-// closed. If it takes longer than [CloseGrace], the connections that are lent are closed. The error is
-// that wait has not returned even so.
+// closed. If it takes longer than [CloseGrace], the connections that are lent are cut: whoever is at
+// work gets an error and gives the connection back. If somebody does not, AwaitClosed returns an
+// error, and wait goes on in a goroutine until the connection is given back: only its holder may
+// touch what pgx keeps of it.
 func AwaitClosed(wait func(), pools ...*Prepared) error {
 	done := make(chan struct{})
 	go func() {
@@ -78,16 +76,10 @@ func AwaitClosed(wait func(), pools ...*Prepared) error {
 		return nil
 	}
 	each(pools, (*lease).cut)
-	for range mostCutGraces {
-		if finished(done, cutGrace) {
-			return nil
-		}
-		each(pools, (*lease).evict)
-	}
 	if finished(done, cutGrace) {
 		return nil
 	}
-	return errLent
+	return errLeft
 }
 
 // each calls f for the leases of all pools, all at the same time, and waits.
@@ -121,7 +113,3 @@ func (l *lease) cut() {
 	_ = c.CancelRequest(ctx) // the server ends the session without it too, once it sends something
 	_ = c.Conn().Close()     // all that counts is that nothing passes any more
 }
-
-// evict gives a connection that was cut back to its pool, for a holder who has forgotten it: one that was at
-// work has got an error by now, and has given it back.
-func (l *lease) evict() { _ = l.giveBack(true) }

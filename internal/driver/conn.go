@@ -91,6 +91,8 @@ func (c *conn) enter(ctx context.Context) (*lease, error) {
 	return c.lend(ctx, s)
 }
 
+var errEnded = errors.New("tenantry: SQL text has ended the transaction, and its settings with it: use Commit or Rollback")
+
 // enterTx returns the lease of the open transaction, if s may use it.
 func (c *conn) enterTx(s Scope) (*lease, error) {
 	switch {
@@ -100,7 +102,7 @@ func (c *conn) enterTx(s Scope) (*lease, error) {
 	case c.failed != nil:
 		return nil, fmt.Errorf("tenantry: the transaction could not begin: %w", c.failed)
 	case c.opening == nil && c.lease.idle() && !c.lease.conn().PgConn().IsBusy() && !c.lease.conn().IsClosed():
-		return nil, errors.New("tenantry: SQL text has ended the transaction, and its settings with it: use Commit or Rollback")
+		return nil, errEnded
 	}
 	return c.lease, nil
 }

@@ -1,11 +1,15 @@
 package driver
 
-import "errors"
+import (
+	"errors"
+	"strings"
+)
 
 var (
 	errControlInTx     = errors.New("tenantry: the text begins or ends a transaction inside of one, and the tenant's settings would end with it: use Commit, Rollback or SavePoint")
 	errControlOutside  = errors.New("tenantry: the text begins or ends a transaction, but what is done here is recorded by a statement of its own: use db.Transaction")
 	errControlInScript = errors.New("tenantry: the script begins or ends transactions, and the tenant's settings would end with the first: leave out BEGIN and COMMIT, and run it in a transaction of db.Transaction")
+	errBackslash       = errors.New("tenantry: the text has a backslash, and standard_conforming_strings is off: where its strings end, and so what its statements are, can't be told. Leave the setting on, and write E'…' for strings with escapes")
 	errTaintPooled     = errors.New("tenantry: the text leaves state in the session (SET, RESET, PREPARE, LISTEN, …), and behind a transaction pooler the next tenant would find it: use SET LOCAL in a transaction, or connect directly")
 	errCopy            = errors.New("tenantry: the data of COPY FROM STDIN or TO STDOUT have no way through database/sql: use plugin.WithConn, with pgx's CopyFrom or PgConn().CopyTo")
 	errCodeQueried     = errors.New("tenantry: the code that CALL runs could end the transaction, and go on without a tenant: run it in a transaction of db.Transaction, or by Exec")
@@ -15,6 +19,8 @@ var (
 func (c *conn) inspect(query string) (traits, error) {
 	t := traitsOf(query)
 	switch {
+	case strings.IndexByte(query, '\\') >= 0 && c.lease.conn().PgConn().ParameterStatus("standard_conforming_strings") == "off":
+		return t, errBackslash
 	case t.control && c.inTx:
 		return t, errControlInTx
 	case t.control && c.noControl:

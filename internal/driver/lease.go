@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -26,8 +25,6 @@ type lease struct {
 	tainted bool // a statement has left state in the session: it must not go back
 	changed bool // a statement has changed settings: plans that were made without them are not what it wants
 	first   bool // nobody had the connection before
-
-	returned atomic.Bool // the connection was given back
 }
 
 // acquire takes a connection for s from the pool of its target.
@@ -97,19 +94,13 @@ func (t *Target) Lend(ctx context.Context, f func(*pgx.Conn) error) (err error) 
 
 // release gives the connection back. A tainted one is closed instead, and so is
 // one that the pool must not keep.
-func (l *lease) release() error { return l.giveBack(l.tainted || l.link.full()) }
-
-// giveBack gives the connection back, or closes it, if nobody has done so before.
-func (l *lease) giveBack(destroy bool) error {
-	if !l.returned.CompareAndSwap(false, true) {
-		return nil
-	}
+func (l *lease) release() error {
 	l.link.lease.Store(nil)
 	held := l.target.Lease
 	if held != nil {
 		defer held.Release()
 	}
-	if (held != nil && !held.Keep()) || destroy {
+	if (held != nil && !held.Keep()) || l.tainted || l.link.full() {
 		l.destroy()
 	}
 	return l.from.Close()

@@ -12,9 +12,24 @@ import (
 type SettingsAgain string
 
 // RefuseControl makes a pinned connection refuse text that begins or ends a transaction,
-// until it goes back to the pool. Passed as the only argument of an Exec, it is obeyed
+// until it goes back to the pool. It is an error while a transaction is open there. Passed as the only argument of an Exec, it is obeyed
 // and nothing is sent.
 type RefuseControl struct{}
+
+// CheckTransaction is an error if the open transaction has failed, or is gone: the
+// migration before it ignored an error. Passed as the only argument of an Exec, it is
+// obeyed and nothing is sent.
+type CheckTransaction struct{}
+
+func (c *conn) checkTransaction(ctx context.Context) error {
+	if _, err := c.enter(ctx); err != nil {
+		return err
+	}
+	if c.inTx && c.opening == nil && c.lease.conn().PgConn().TxStatus() == 'E' {
+		return errors.New("tenantry: an error in the transaction was ignored, and PostgreSQL has given the transaction up: return the error, or use a savepoint (tx.Transaction)")
+	}
+	return nil
+}
 
 // settingsAgain sets what the transaction began with: SET, RESET, set_config or a
 // function may have changed it since.

@@ -101,7 +101,12 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 			return c.work(ctx, order)
 		case SettingsAgain:
 			return c.settingsAgain(ctx, order)
+		case CheckTransaction:
+			return driver.ResultNoRows, c.checkTransaction(ctx)
 		case RefuseControl:
+			if c.inTx {
+				return nil, errors.New("tenantry: a transaction on the pinned connection was left open: commit it, or roll it back")
+			}
 			c.noControl = true
 			return driver.ResultNoRows, nil
 		}

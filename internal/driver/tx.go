@@ -226,8 +226,12 @@ func (t *tx) Commit() error {
 	if err != nil {
 		return errors.Join(pgx.ErrTxCommitRollback, err)
 	}
-	if !there {
+	switch l := t.conn.lease; {
+	case !there:
 		return nil
+	case l.idle() && !l.conn().IsClosed():
+		l.destroy()
+		return errors.Join(pgx.ErrTxCommitRollback, errEnded)
 	}
 	if last == "" {
 		return t.end(t.ctx, "commit")

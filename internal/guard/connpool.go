@@ -8,9 +8,18 @@ import (
 	"gorm.io/gorm"
 )
 
-// Wrapper is a gorm.ConnPool around another one. The guard looks at the pool below: a
-// wrapper must send what it is given there, and nowhere else.
-type Wrapper interface{ Underlying() gorm.ConnPool }
+// Seal makes a gorm.ConnPool that embeds it a wrapper of another one: the guard looks at
+// the pool below, to which the wrapper must send what it is given, and nowhere else. The
+// pool below is out of the reach of other packages.
+type Seal struct{ pool gorm.ConnPool }
+
+// Sealed returns the seal of a wrapper of pool.
+func Sealed(pool gorm.ConnPool) Seal { return Seal{pool} }
+
+func (s Seal) underlying() gorm.ConnPool { return s.pool }
+
+// wrapper is a gorm.ConnPool that embeds a Seal.
+type wrapper interface{ underlying() gorm.ConnPool }
 
 // maxWrappers bounds how many pools may stand around a pool of database/sql.
 const maxWrappers = 8
@@ -61,8 +70,8 @@ func ownerOf(pool gorm.ConnPool) *sql.DB {
 				return nil
 			}
 			pool = p.Tx
-		case Wrapper:
-			pool = p.Underlying()
+		case wrapper:
+			pool = p.underlying()
 		default:
 			return nil
 		}
