@@ -123,10 +123,11 @@ func closeStrategy(s Strategy) error {
 }
 
 // Close closes every pool that the plugin has opened, and the strategy if it is
-// an io.Closer. It waits for statements, open rows and transactions for three seconds for each, and
-// then closes their connections: whoever still uses them gets an error. Further statements fail. It
-// is safe to call it more than once and from several goroutines; closing the *sql.DB of db.DB() does the
-// same.
+// an io.Closer. For each of the two it waits up to three seconds for statements, open rows and
+// transactions. Then it cuts their connections: a statement at work gets an error, and if somebody
+// does not close rows, a transaction or a connection within another second, Close returns an error.
+// Further statements fail. It is safe to call Close more than once and from several goroutines;
+// closing the *sql.DB of db.DB() does the same.
 func (p *Plugin) Close() error {
 	p.mu.Lock()
 	pool := p.sql

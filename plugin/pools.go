@@ -182,11 +182,10 @@ func (p *Pools) abandon(r *request, err error) error {
 // Format writes that p is Pools, and nothing of the credentials in it.
 func (p *Pools) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "plugin.Pools") }
 
-// Close closes all pools. It waits for three seconds for connections that are in use to be given
-// back, and then closes those of the plugin's statements: whoever still uses them gets an error. It
-// returns an error if a [Lease] was not ended that Place has returned to somebody else. Requests that
-// wait fail, and so does Place from then on. It is safe to call it more than once and from several
-// goroutines.
+// Close closes all pools. It waits up to three seconds for connections in use to be given back, and
+// then cuts those of the plugin's statements: a statement at work gets an error. It returns an error
+// if a connection or a [Lease] is still not given back one second later. Requests that wait fail, and
+// so does Place from then on. It is safe to call Close more than once and from several goroutines.
 func (p *Pools) Close() error {
 	p.mu.Lock()
 	p.closed = true
