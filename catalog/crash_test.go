@@ -20,6 +20,7 @@ import (
 	"testing"
 
 	"github.com/go-gormigrate/gormigrate/v2"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"gorm.io/gorm"
 
@@ -364,10 +365,20 @@ func TestAProcessIsKilledWhileTheServerWorks(t *testing.T) {
 				if err := tenants.Drop(t.Context(), first.ID, first.ID.String()); err != nil {
 					t.Fatal(err)
 				}
-				if drop {
-					create(t, tenants, c.Tenant)
+				release := func() {}
+				if drop { // it takes a moment only, unless it waits for somebody's lock of the database
+					tenant := create(t, tenants, c.Tenant)
+					holder, err := pool.Begin(t.Context())
+					if err != nil {
+						t.Fatal(err)
+					}
+					if _, err := holder.Exec(t.Context(), "comment on database "+pgx.Identifier{tenant.Database}.Sanitize()+" is 'held'"); err != nil {
+						t.Fatal(err)
+					}
+					release = func() { _ = holder.Rollback(context.WithoutCancel(t.Context())) }
 				}
 				c.run(t, func(p *os.Process) {
+					defer release()
 					eventually(t, "the server works on: "+statement, func() bool {
 						return one[bool](t, pool, "select exists (select from pg_stat_activity where starts_with(query, $1) and state = 'active')", statement+` "`+c.Tenant.ID)
 					})
