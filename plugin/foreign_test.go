@@ -312,7 +312,7 @@ func TestASessionOlderThanThePluginKeepsItsPool(t *testing.T) {
 	}
 }
 
-// cache answers queries by their text, whoever asks.
+// cache answers queries by their text, for every tenant alike.
 type cache struct {
 	next    func(*gorm.DB)
 	answers map[string][]Invoice
