@@ -21,7 +21,7 @@ func BenchmarkExamine(b *testing.B) {
 			s := bare(b, server.DSN())
 			b.Cleanup(func() { s.plant(b, "delete from tenantry.tenants") }) // the server ends
 			for i := 0; i < n; i += 100 {
-				s.plant(b, fmt.Sprintf(fill, i, i+99, s.login, s.identity(b)))
+				s.plant(b, fmt.Sprintf(fill, i, i+99, s.login, s.identity(b), s.serving))
 			}
 			s.plant(b, "analyze")
 			for b.Loop() {
@@ -34,7 +34,7 @@ func BenchmarkExamine(b *testing.B) {
 // fill makes tenants without the catalog, which would take minutes.
 const fill = `do $$ declare t text; begin for i in %[1]d..%[2]d loop
 	t := 't' || i;
-	execute format('create role %%1$s noinherit; grant %%1$s to %[3]s; create schema %%1$s; grant usage on schema %%1$s to %%1$s;
+	execute format('create role %%1$s noinherit; grant %%1$s to %[3]s; grant %%1$s to %[5]s; create schema %%1$s; grant usage on schema %%1$s to %%1$s;
 		create table %%1$s.customers (id bigserial primary key, name text); create table %%1$s.invoices (id bigserial primary key, title text);
 		create table %%1$s.migrations (id text primary key); comment on schema %%1$s is ''tenantry %[4]s tenant %%1$s'';
 		comment on role %%1$s is ''tenantry %[4]s tenant %%1$s''', t);
