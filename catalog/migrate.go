@@ -23,8 +23,9 @@ type newPlace struct {
 	schemas  []string   // the path; the tables go into the first
 	scope    driver.Scope
 
-	begin  func(tx *gorm.DB) error // see migrator.NewPlace
-	finish func(tx *gorm.DB) error
+	// See migrator.NewPlace. Both are nil for a template, which is made only where there
+	// are migrations.
+	begin, finish func(tx *gorm.DB) error
 }
 
 // scope is what the statements of the row's migrations name: its tenant, or for a

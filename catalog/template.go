@@ -160,11 +160,9 @@ func (c *Catalog) makeTemplate(ctx context.Context, db *gorm.DB, row *tenantRow,
 
 // fillTemplate runs the migrations without a tenant. The caller has the template's lock.
 func (c *Catalog) fillTemplate(ctx context.Context, row *tenantRow, database string) error {
-	nothing := func(*gorm.DB) error { return nil }
 	return c.migrate(ctx, newPlace{
 		server: row, database: database, schemas: []string{"public"},
 		scope: driver.Scope{Place: fmt.Sprintf("template %q", database)},
-		begin: nothing, finish: nothing,
 	})
 }
 
