@@ -176,8 +176,9 @@ func (l *lease) sendSettled(g wire.Group, send sender) (passed bool, err error) 
 
 // sendWithin sends one message group in a transaction that has begun, where the settings hold
 // already. A statement that the session keeps is bound in a savepoint: where it can't be, because it is
-// older than what it works on, nothing is lost, and it is sent once more, without its name. It is
-// executed behind the savepoint: what writes in one takes a transaction ID of its own.
+// older than what it works on, nothing is lost, and it is sent once more, without its name; if the
+// session has ended meanwhile, that is what it fails with then. It is executed behind the savepoint:
+// what writes in one takes a transaction ID of its own.
 func (l *lease) sendWithin(ctx context.Context, o outgoing, send sender) error {
 	g, err := l.composeWithin(o)
 	if err != nil {
@@ -187,10 +188,12 @@ func (l *lease) sendWithin(ctx context.Context, o outgoing, send sender) error {
 		return l.sendTyped(o.oids, send)
 	}
 	_, err = l.sendSettled(g, send)
-	if !l.outlived(err) || !l.link.filter.Unbound() || l.conn().IsClosed() {
+	if !l.outlived(err) || !l.link.filter.Unbound() {
 		return err
 	}
-	l.detached(ctx, "rollback to "+l.link.names.savepoint+"; "+l.link.names.release)
+	if !l.conn().IsClosed() {
+		l.detached(ctx, "rollback to "+l.link.names.savepoint+"; "+l.link.names.release)
+	}
 	return l.sendTyped(o.oids, send)
 }
 
