@@ -2,19 +2,34 @@ package driver
 
 import (
 	"errors"
-	"slices"
-	"strings"
 
 	"github.com/tenantry/tenantry/internal/wire"
 )
 
-// compose says what travels with a message group: what the session need not keep any
-// more, BEGIN if tx is still to be opened, the target's settings, and the name of the statement
-// if it has one.
-func (l *lease) compose(h hygiene, tx *opening, o outgoing) (wire.Group, error) {
-	g := l.group(l.mayName(), o)
-	err := l.lead(h, tx)
-	g.Prefixes = l.link.names.prefixes()
+// compose says what travels with the message group of s: what the session need not keep any more,
+// BEGIN if it is still to be sent, the target's settings, and the name of the statement if it has
+// one. In a transaction that has begun the settings hold already. A statement that the session
+// keeps is bound in a savepoint there: where it can't be, as it is older than what it works on,
+// nothing is lost. It is executed behind the savepoint: what writes in one takes a transaction ID of
+// its own.
+func (c *conn) compose(s *statement) (g wire.Group, err error) {
+	l, n := c.lease, c.lease.link.names
+	named := l.mayName()
+	if c.phase() == txOpen {
+		named = named && !l.changed && l.conn().PgConn().TxStatus() == 'T' && !hasLiteral(s.query)
+	}
+	n.begin(named)
+	g = wire.Group{OIDs: s.oids}
+	if n.hot = n.use(l, s); n.hot != nil {
+		g.Name, g.Kept = n.hot.name, n.hot.said
+	}
+	switch {
+	case c.phase() != txOpen:
+		err = c.lead(s)
+	case g.Kept != nil: // without a name for the savepoint: it must be there if the session has lost its names
+		err = errors.Join(n.lead.Add(n.savepoint), n.shapeFor(n.release).run(&n.between))
+	}
+	g.Prefixes, g.Between, g.Portal = n.prefixes(), n.between, n.own
 	return g, err
 }
 
@@ -24,51 +39,15 @@ func (l *lease) mayName() bool {
 	return l.link.names.limit > 0 && !l.tainted && !l.link.pooled()
 }
 
-// group begins a message group, with the name of its statement if it has one.
-func (l *lease) group(named bool, o outgoing) wire.Group {
-	n := l.link.names
-	n.begin(named)
-	g := wire.Group{OIDs: o.oids}
-	if n.hot = n.use(l, o); n.hot != nil {
-		g.Name, g.Kept = n.hot.name, n.hot.said
-	}
-	return g
-}
-
-// composeWithin says what travels with a statement in a transaction that has begun: its name, if it
-// has one, and a savepoint around the Bind of a statement that the session keeps.
-func (l *lease) composeWithin(o outgoing) (g wire.Group, err error) {
-	n := l.link.names
-	g = l.group(l.mayName() && !l.changed && l.conn().PgConn().TxStatus() == 'T' && !hasLiteral(o.query), o)
-	if g.Name == "" {
-		return g, nil
-	}
-	if g.Kept != nil { // without a name for the savepoint: it must be there if the session has lost its names
-		err = errors.Join(n.lead.Add(n.savepoint), n.shapeFor(n.release).run(&n.between))
-	}
-	g.Prefixes, g.Between, g.Portal = n.prefixes(), n.between, n.own
-	return g, err
-}
-
-// hasLiteral reports whether a text may have a constant whose meaning a setting can change, such
-// as the time zone. In a transaction a function may have set one.
-func hasLiteral(text string) bool {
-	for i, c := range []byte(text) {
-		if c == '\'' || c == '$' && (i+1 == len(text) || text[i+1] < '0' || text[i+1] > '9') {
-			return true
-		}
-	}
-	return false
-}
-
 // lead puts together what goes in front of a statement.
-func (l *lease) lead(h hygiene, tx *opening) error {
-	n := l.link.names
-	if tx != nil {
-		if err := n.shapeFor(tx.sql).run(&n.lead); err != nil {
+func (c *conn) lead(s *statement) error {
+	l, n := c.lease, c.lease.link.names
+	if c.phase() == txPending {
+		if err := n.shapeFor(c.tx.begin).run(&n.lead); err != nil {
 			return err
 		}
 	}
+	h := l.temp(s)
 	if h == cleaned {
 		if err := n.shapeFor(discardTemp).run(&n.lead); err != nil {
 			return err
@@ -82,38 +61,13 @@ func (l *lease) lead(h hygiene, tx *opening) error {
 	return sh.run(&n.lead, n.args...)
 }
 
-// Codes that a statement kept by name may fail with because it is older than what it
-// works on (Appendix A of the PostgreSQL manual). Besides, all of class 42.
-const (
-	codeCachedPlan   = "0A000" // the columns of the result have changed
-	codeNoRight      = "42501" // has nothing to do with it
-	codeNoStatement  = "26000"
-	codeInternal     = "XX000" // a type is gone
-	codeOutOfRange   = "22003" // a parameter's type has changed, as with the next ones
-	codeInvalidDate  = "22007"
-	codeDateOverflow = "22008"
-)
-
-// outlived reports whether err may be because of a name that the session keeps, or
-// does not keep any more. The name is given up. All that is a name's fault fails in Bind.
-func (l *lease) outlived(err error) bool {
-	code, n := codeOf(err), l.link.names
-	switch {
-	case code == codeNoStatement && strings.Contains(err.Error(), n.prefix):
-		n.forget()
-		return true
-	case n.hot == nil || !l.link.filter.Unbound() || l.link.filter.PrefixFailed() || !mayBeOutdated(err):
-		return false
+// hasLiteral reports whether a text may have a constant whose meaning a setting can change, such
+// as the time zone. In a transaction a function may have set one.
+func hasLiteral(text string) bool {
+	for i, c := range []byte(text) {
+		if c == '\'' || c == '$' && (i+1 == len(text) || text[i+1] < '0' || text[i+1] > '9') {
+			return true
+		}
 	}
-	n.end(n.hot)
-	return true
-}
-
-func mayBeOutdated(err error) bool {
-	code := codeOf(err)
-	if code == codeCachedPlan {
-		return refusedBy(err, code, "RevalidateCachedQuery")
-	}
-	return strings.HasPrefix(code, "42") && code != codeNoRight ||
-		slices.Contains([]string{codeInternal, codeInvalidText, codeOutOfRange, codeInvalidDate, codeDateOverflow}, code)
+	return false
 }

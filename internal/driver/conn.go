@@ -13,12 +13,9 @@ import (
 // a forgotten one would fail silently.
 type conn struct {
 	connector *Connector
-	lease     *lease   // nil while the shell is empty
-	inTx      bool     // between BeginTx and Commit or Rollback
-	txScope   Scope    // of the transaction
-	opening   *opening // the transaction, as long as the server does not know of it
-	failed    error    // why the transaction could not begin
-	noControl bool     // RefuseControl was sent: text may neither begin nor end a transaction
+	lease     *lease       // nil while the shell is empty
+	tx        *transaction // between BeginTx and Commit or Rollback, otherwise nil
+	noControl bool         // RefuseControl was sent: text may neither begin nor end a transaction
 }
 
 var (
@@ -45,7 +42,7 @@ func (c *conn) ResetSession(context.Context) error { return nil }
 
 // Close ends the lease.
 func (c *conn) Close() error {
-	c.inTx, c.opening, c.failed, c.noControl = false, nil, nil, false
+	c.tx, c.noControl = nil, false
 	return c.empty()
 }
 
@@ -81,7 +78,7 @@ func (c *conn) enter(ctx context.Context) (*lease, error) {
 		return nil, err
 	}
 	switch {
-	case c.inTx:
+	case c.tx != nil:
 		return c.enterTx(s)
 	case c.lease != nil && c.lease.scope == s && !c.lease.conn().IsClosed():
 		return c.lease, nil
@@ -96,12 +93,12 @@ var errEnded = errors.New("tenantry: SQL text has ended the transaction, and its
 // enterTx returns the lease of the open transaction, if s may use it.
 func (c *conn) enterTx(s Scope) (*lease, error) {
 	switch {
-	case s != c.txScope:
+	case s != c.tx.scope:
 		c.connector.Counters.Mismatched.Add(1)
-		return nil, c.txScope.mismatch(s)
-	case c.failed != nil:
-		return nil, fmt.Errorf("tenantry: the transaction could not begin: %w", c.failed)
-	case c.opening == nil && c.lease.idle() && !c.lease.conn().PgConn().IsBusy() && !c.lease.conn().IsClosed():
+		return nil, c.tx.scope.mismatch(s)
+	case c.tx.phase == txFailed:
+		return nil, fmt.Errorf("tenantry: the transaction could not begin: %w", c.tx.err)
+	case c.tx.phase == txOpen && c.lease.idle() && !c.lease.conn().PgConn().IsBusy() && !c.lease.conn().IsClosed():
 		return nil, errEnded
 	}
 	return c.lease, nil

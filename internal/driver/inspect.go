@@ -21,7 +21,7 @@ func (c *conn) inspect(query string) (traits, error) {
 	switch {
 	case strings.IndexByte(query, '\\') >= 0 && c.lease.conn().PgConn().ParameterStatus("standard_conforming_strings") == "off":
 		return t, errBackslash
-	case t.control && c.inTx:
+	case t.control && c.tx != nil:
 		return t, errControlInTx
 	case t.control && c.noControl:
 		return t, errControlOutside

@@ -54,21 +54,21 @@ type hotStatement struct {
 // kept reports whether the server has h.
 func (h *hotStatement) kept() bool { return h.said != nil }
 
-// takes reports whether the arguments of o are what the types print that h has for them. An argument that
+// takes reports whether the arguments of s are what the types print that h has for them. An argument that
 // comes with its type has it under any name.
-func (h *hotStatement) takes(l *lease, o outgoing) bool {
-	if len(o.args) != len(h.said.Params) {
+func (h *hotStatement) takes(l *lease, s *statement) bool {
+	if len(s.args) != len(h.said.Params) {
 		return false
 	}
 	for i, oid := range h.said.Params {
-		if len(o.oids) > 0 && o.oids[i] != 0 {
+		if len(s.oids) > 0 && s.oids[i] != 0 {
 			continue
 		}
 		var zone *time.Location
 		if oid == pgtype.TimestamptzOID {
 			zone = l.zone()
 		}
-		if !printsArgument(oid, o.args[i].Value, zone) {
+		if !printsArgument(oid, s.named[1+i].Value, zone) {
 			return false
 		}
 	}
@@ -121,20 +121,20 @@ const usualWeight = 100
 // usualColumns is how many columns of the result weigh as one statement more: some 1 kB each.
 const usualColumns = 16
 
-// use returns the statement under whose name o is to be sent, which may be new to the
-// server, or nil if o is to be sent without a name.
-func (n *names) use(l *lease, o outgoing) *hotStatement {
-	if !n.named || !o.repeats || len(o.query) > longestHot || !l.target.leadsToOneSchema() {
+// use returns the statement under whose name s is to be sent, which may be new to the
+// server, or nil if s is to be sent without a name.
+func (n *names) use(l *lease, s *statement) *hotStatement {
+	if !n.named || s.unnamed || !s.traits.repeats || len(s.query) > longestHot || !l.target.leadsToOneSchema() {
 		return nil
 	}
-	key := hotKey{scope: l.scope, settings: l.target.key(), query: o.query, oids: oidsKey(o.oids)}
+	key := hotKey{scope: l.scope, settings: l.target.key(), query: s.query, oids: oidsKey(s.oids)}
 	hash := maphash.Comparable(n.seen.hashSeed(), key)
 	uses := n.seen.add(hash)
 	if h := n.known[key]; h != nil && time.Since(h.since) >= nameLife {
 		n.end(h)
 	} else if h != nil {
 		n.order.MoveToFront(h.position) // also if it does not fit: to keep it again would cost more than its place
-		if h.takes(l, o) {
+		if h.takes(l, s) {
 			return h
 		}
 		return nil

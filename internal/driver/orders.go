@@ -21,11 +21,36 @@ type RefuseControl struct{}
 // obeyed and nothing is sent.
 type CheckTransaction struct{}
 
+// obey does what an order says, and reports whether it is one.
+func (c *conn) obey(ctx context.Context, what any) (driver.Result, error, bool) {
+	switch order := what.(type) {
+	case Work:
+		result, err := c.work(ctx, order)
+		return result, err, true
+	case SettingsAgain:
+		result, err := c.settingsAgain(ctx, order)
+		return result, err, true
+	case CheckTransaction:
+		return driver.ResultNoRows, c.checkTransaction(ctx), true
+	case RefuseControl:
+		return driver.ResultNoRows, c.refuseControl(), true
+	}
+	return nil, nil, false
+}
+
+func (c *conn) refuseControl() error {
+	if c.tx != nil {
+		return errors.New("tenantry: a transaction on the pinned connection was left open: commit it, or roll it back")
+	}
+	c.noControl = true
+	return nil
+}
+
 func (c *conn) checkTransaction(ctx context.Context) error {
 	if _, err := c.enter(ctx); err != nil {
 		return err
 	}
-	if c.inTx && c.opening == nil && c.lease.conn().PgConn().TxStatus() == 'E' {
+	if c.phase() == txOpen && c.lease.conn().PgConn().TxStatus() == 'E' {
 		return errors.New("tenantry: an error in the transaction was ignored, and PostgreSQL has given the transaction up: return the error, or use a savepoint (tx.Transaction)")
 	}
 	return nil
@@ -37,14 +62,14 @@ func (c *conn) settingsAgain(ctx context.Context, then SettingsAgain) (driver.Re
 	if _, err := c.enter(ctx); err != nil {
 		return nil, err
 	}
-	if !c.inTx {
+	if c.tx == nil {
 		return nil, errors.New("tenantry: only a transaction has settings to be set again")
 	}
 	if err := c.beginNow(ctx); err != nil {
 		return nil, err
 	}
-	if _, err := c.lease.simple(ctx, c.lease.target.SettingsSQL()+string(then)); err != nil {
-		return nil, c.lease.failed("apply settings", err)
+	if _, r := c.lease.message(ctx, c.lease.target.SettingsSQL()+string(then), "", nil); r.err != nil {
+		return nil, c.lease.failed("apply settings", r.err)
 	}
 	return driver.ResultNoRows, nil
 }

@@ -39,6 +39,7 @@ type link struct {
 
 // facts is what the connections of one pool have in common.
 type facts struct {
+	number   uint64 // no other pool of the process has it
 	tuning   Tuning
 	affinity *Affinity
 	prepared *Prepared
@@ -46,6 +47,9 @@ type facts struct {
 	route    atomic.Int32  // what stands between us and the server
 	bare     atomic.Bool   // the peer refuses start-up parameters that poolers do not track
 }
+
+// poolNumber is the number of the pool that was prepared last.
+var poolNumber atomic.Uint64
 
 const (
 	routeUnknown int32 = iota
@@ -82,7 +86,7 @@ func DefaultTuning() Tuning {
 // What it returns closes the pool, also where connections of it were never given back.
 func PreparePool(cfg *pgxpool.Config, t Tuning) *Prepared {
 	f := &facts{
-		tuning: t, affinity: newAffinity(cfg, t.TenantsPerConn), lifetime: cfg.MaxConnLifetime,
+		number: poolNumber.Add(1), tuning: t, affinity: newAffinity(cfg, t.TenantsPerConn), lifetime: cfg.MaxConnLifetime,
 		prepared: &Prepared{links: map[*link]struct{}{}},
 	}
 	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec

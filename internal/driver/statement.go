@@ -6,61 +6,55 @@ import (
 	"errors"
 )
 
-// stmt is a text on a connection. Nothing is prepared: the tenant is read from
-// the context of each execution, and one tenant's plan would not fit another.
-type stmt struct {
-	conn  *conn
-	query string
+// statement is what goes to the server for an application: a text with its arguments,
+// in one of the forms in which PostgreSQL takes texts, and what came of it.
+type statement struct {
+	form   form
+	query  string
+	args   []any // as they were given: each try encodes them, for the place where it goes
+	traits traits
+
+	unnamed bool // it goes without a name: the one that the session keeps for it was stale
+	discard bool // temporary tables are dropped in front of it
+
+	// Encoded by encode, for the lease of this try.
+	named []driver.NamedValue // as stdlib takes them: pgx's query mode and the arguments
+	oids  []uint32            // types of the arguments that were encoded for one, 0 for the others; nil if there are none
+	typed typeKey             // under which the types are remembered, if oids are not nil
+
+	rows   driver.Rows   // of asQuery
+	result driver.Result // of asExec, asText, asScript and asSession
+	types  []uint32      // of asDescribe
+	column []string      // of asColumn
 }
 
-var (
-	_ driver.Stmt             = (*stmt)(nil)
-	_ driver.StmtExecContext  = (*stmt)(nil)
-	_ driver.StmtQueryContext = (*stmt)(nil)
+// form is how a text goes to the server.
+type form int
+
+const (
+	asQuery    form = iota // one command in an extended message group, with its rows
+	asExec                 // the same without rows
+	asText                 // the same without arguments
+	asDescribe             // Parse and Describe only
+	asColumn               // one command, whose rows have one column of text
+	asScript               // commands in one simple message, with the settings in front
+	asSession              // a command that can't run in a transaction: settings of the session, which are reset behind it
+	asBegin                // BEGIN by itself, with what comes with it
 )
 
-var errNoContext = errors.New("tenantry: use the method that takes a context")
-
-// Prepare remembers the text.
-func (c *conn) Prepare(query string) (driver.Stmt, error) {
-	return &stmt{conn: c, query: query}, nil
-}
-
-// PrepareContext remembers the text. It needs no scope and sends nothing.
-func (c *conn) PrepareContext(_ context.Context, query string) (driver.Stmt, error) {
-	return c.Prepare(query)
-}
-
-// Close has nothing to close.
-func (s *stmt) Close() error { return nil }
-
-// NumInput says that the number of parameters is not known.
-func (s *stmt) NumInput() int { return -1 }
-
-// Exec is the form without a context, and so without a scope.
-func (s *stmt) Exec([]driver.Value) (driver.Result, error) { return nil, errNoContext }
-
-// Query is the form without a context, and so without a scope.
-func (s *stmt) Query([]driver.Value) (driver.Rows, error) { return nil, errNoContext }
-
-func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	return s.conn.ExecContext(ctx, s.query, args)
-}
-
-func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	return s.conn.QueryContext(ctx, s.query, args)
-}
+// simple reports whether a form is made of simple messages.
+func (f form) simple() bool { return f >= asScript }
 
 // admit lets a statement in: it has a scope, pgx's own options are off its
 // arguments, and its text takes nothing from under its settings.
-func (c *conn) admit(ctx context.Context, query string, args []driver.NamedValue) (string, []any, traits, error) {
+func (c *conn) admit(ctx context.Context, form form, query string, args []driver.NamedValue) (*statement, error) {
 	l, err := c.enter(ctx)
 	if err != nil {
-		return "", nil, traits{}, err
+		return nil, err
 	}
 	query, values, err := rewrite(ctx, l, query, args)
 	if err != nil {
-		return "", nil, traits{}, err
+		return nil, err
 	}
 	t, err := c.inspect(query)
 	if err == nil && t.streams { // on a connection that Work has lent there is a way
@@ -72,90 +66,88 @@ func (c *conn) admit(ctx context.Context, query string, args []driver.NamedValue
 	if c.connector.Comments && t.commands > 0 {
 		query = commented(query, l.scope)
 	}
-	return query, values, t, err
+	return &statement{form: form, query: query, args: values, traits: t}, err
 }
 
 // QueryContext sends a statement that returns rows.
-func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (rows driver.Rows, err error) {
-	query, values, t, err := c.admit(ctx, query, args)
+func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	s, err := c.admit(ctx, asQuery, query, args)
 	if err != nil {
 		return nil, err
 	}
-	if t.code && !c.inTx {
+	if s.traits.code && c.tx == nil {
 		return nil, errCodeQueried
 	}
-	defer c.taint(t)
-	err = c.runWith(ctx, query, values, t, func(l *lease, args []driver.NamedValue) error {
-		rows, err = l.from.std.QueryContext(ctx, query, args)
-		return err
-	})
-	return rows, err
+	err = c.do(ctx, s)
+	c.finish(s, err)
+	return s.rows, err
 }
 
 // ExecContext sends a statement that returns no rows, or a script of several
 // statements if it has no arguments.
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	if len(args) == 1 {
-		switch order := args[0].Value.(type) {
-		case Work:
-			return c.work(ctx, order)
-		case SettingsAgain:
-			return c.settingsAgain(ctx, order)
-		case CheckTransaction:
-			return driver.ResultNoRows, c.checkTransaction(ctx)
-		case RefuseControl:
-			if c.inTx {
-				return nil, errors.New("tenantry: a transaction on the pinned connection was left open: commit it, or roll it back")
-			}
-			c.noControl = true
-			return driver.ResultNoRows, nil
+		if result, err, ok := c.obey(ctx, args[0].Value); ok {
+			return result, err
 		}
 	}
-	query, values, t, err := c.admit(ctx, query, args)
+	s, err := c.admit(ctx, asExec, query, args)
 	if err != nil {
 		return nil, err
 	}
-	defer c.taint(t)
-	if len(values) == 0 {
-		return c.execText(ctx, query, t)
+	switch {
+	case len(s.args) == 0:
+		s.form = c.formOf(s.traits)
+	case s.traits.code && c.tx == nil:
+		return c.execCode(ctx, s)
 	}
-	if t.code && !c.inTx {
-		return c.execCode(ctx, query, values, t)
-	}
-	return c.exec(ctx, query, values, t)
+	err = c.do(ctx, s)
+	c.finish(s, err)
+	return s.result, err
 }
 
-func (c *conn) exec(ctx context.Context, query string, values []any, t traits) (result driver.Result, err error) {
-	err = c.runWith(ctx, query, values, t, func(l *lease, args []driver.NamedValue) error {
-		result, err = l.from.std.ExecContext(ctx, query, args)
-		return err
-	})
-	return result, err
+// formOf returns the form in which a text without arguments is tried first. The server refuses a
+// text that is several commands, or one that can't run in a transaction, before any of it has run:
+// it then goes in another form.
+//
+// CALL and DO start as a script: there the server lets their code end no transaction, and with it
+// the settings.
+func (c *conn) formOf(t traits) form {
+	switch p := c.phase(); {
+	case p == txOpen, t.commands != 1, p == noTx && t.code, p == txPending && !c.tx.preamble.empty():
+		return asScript
+	}
+	return asText
 }
 
 // execCode runs CALL with arguments in a transaction of its own: as a statement
 // by itself its code could end the transaction, and the settings with it.
-func (c *conn) execCode(ctx context.Context, query string, values []any, t traits) (driver.Result, error) {
+func (c *conn) execCode(ctx context.Context, s *statement) (driver.Result, error) {
 	tx, err := c.BeginTx(ctx, driver.TxOptions{})
 	if err != nil {
 		return nil, err
 	}
-	result, err := c.exec(ctx, query, values, t)
+	err = c.do(ctx, s)
+	c.finish(s, err)
 	if err != nil {
 		return nil, errors.Join(err, tx.Rollback())
 	}
-	return result, tx.Commit()
+	return s.result, tx.Commit()
 }
 
-// runWith encodes the arguments and runs the statement with them.
-func (c *conn) runWith(ctx context.Context, query string, values []any, t traits, send func(*lease, []driver.NamedValue) error) error {
-	p, err := c.parameters(ctx, query, values)
-	if err != nil {
-		return err
+// finish notes what an application's statement leaves behind. Only after the statement is it known
+// in which session that is.
+func (c *conn) finish(s *statement, err error) {
+	c.taint(s.traits)
+	if err != nil && s.oids != nil {
+		c.connector.types.remove(s.typed)
 	}
-	err = c.run(ctx, outgoing{query: query, oids: p.oids, repeats: t.repeats, args: p.named[1:]}, func(l *lease) error { return send(l, p.named) })
-	if err != nil {
-		c.forget(p)
+	c.count(err)
+}
+
+func (c *conn) count(err error) {
+	c.connector.Counters.Statements.Add(1)
+	if err != nil && !errors.Is(err, driver.ErrBadConn) {
+		c.connector.Counters.Errors.Add(1)
 	}
-	return err
 }

@@ -78,13 +78,18 @@ func RefuseUnless(condition, words string) string {
 	return "pg_catalog.current_setting(" + unless([]refusal{{condition, words}}) + ")"
 }
 
+// ownError is an error of a statement of this package: what the filter has seen tells it from one
+// of an application's statement, whose words may be anybody's.
+type ownError struct{ err error }
+
+func (e *ownError) Error() string { return e.err.Error() }
+func (e *ownError) Unwrap() error { return e.err }
+
 // Refuses reports whether err is a refusal with these words.
 func Refuses(err error, words string) bool {
-	if err == nil {
-		return false
-	}
+	var own *ownError
 	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && pgErr.Code == codeNoSetting && strings.Contains(pgErr.Message, words)
+	return err != nil && errors.As(err, &own) && errors.As(own.err, &pgErr) && pgErr.Code == codeNoSetting && strings.Contains(pgErr.Message, words)
 }
 
 const searchPath = "search_path"

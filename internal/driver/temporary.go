@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // temporaries returns the names of the temporary tables, views and sequences that a
@@ -144,21 +142,13 @@ func (c *conn) refuseHidden(ctx context.Context, names []string) error {
 	if slices.ContainsFunc(names, isEscaped) {
 		return errEscapedTemp
 	}
-	var found []string
-	sql := hiddenBy(names)
-	err := c.send(ctx, outgoing{query: sql}, func(l *lease) error {
-		rows, err := l.conn().Query(ctx, sql, pgx.QueryExecModeExec)
-		if err == nil {
-			found, err = pgx.CollectRows(rows, pgx.RowTo[string])
-		}
-		return retryable(err)
-	})
-	if err != nil {
+	s := &statement{form: asColumn, query: hiddenBy(names)}
+	if err := c.do(ctx, s); err != nil {
 		c.count(err)
 		return err
 	}
-	if len(found) > 0 {
-		return errHidden(found)
+	if len(s.column) > 0 {
+		return errHidden(s.column)
 	}
 	return nil
 }

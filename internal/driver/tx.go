@@ -83,13 +83,27 @@ func epilogue(ctx context.Context) string {
 	return ""
 }
 
-// tx ends the transaction of a conn.
-type tx struct {
-	conn *conn
-	ctx  context.Context // BeginTx's: a driver.Tx gets no other
+// transaction is what database/sql has begun on a connection. BEGIN travels with the first
+// statement, in one round trip: until then the server does not know of it.
+type transaction struct {
+	conn     *conn
+	ctx      context.Context // BeginTx's: it says where the transaction takes place
+	scope    Scope
+	begin    string // SQL
+	preamble Preamble
+	phase    phase // pending, open or failed
+	err      error // why it failed
 }
 
-var _ driver.Tx = (*tx)(nil)
+var _ driver.Tx = (*transaction)(nil)
+
+// phase returns how far the transaction of the connection has come.
+func (c *conn) phase() phase {
+	if c.tx == nil {
+		return noTx
+	}
+	return c.tx.phase
+}
 
 // Begin is what database/sql calls without a context, and so without a scope.
 func (c *conn) Begin() (driver.Tx, error) {
@@ -108,158 +122,137 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 	if err != nil {
 		return nil, err
 	}
-	if c.inTx {
+	if c.tx != nil {
 		return nil, errors.New("tenantry: the connection is in a transaction already")
 	}
-	c.opening = &opening{ctx: ctx, sql: begin, preamble: preamble(ctx, l.target)}
-	c.txScope = l.scope
-	if HasPreamble(ctx) && !c.opening.preamble.Later {
+	c.tx = &transaction{conn: c, ctx: ctx, scope: l.scope, begin: begin, preamble: preamble(ctx, l.target), phase: txPending}
+	if HasPreamble(ctx) && !c.tx.preamble.Later {
 		if err := c.beginNow(ctx); err != nil {
-			c.failed = nil
+			c.tx = nil
 			c.connector.Counters.Errors.Add(1)
 			return nil, err
 		}
 	}
-	c.inTx = true
 	c.connector.Counters.Transactions.Add(1)
-	return &tx{conn: c, ctx: ctx}, nil
+	return c.tx, nil
 }
 
-// begin sends BEGIN, what comes first and the settings. If they fail, the transaction
-// that has begun is ended.
-func (l *lease) begin(ctx context.Context, tx *opening, h hygiene) error {
-	_, err := l.traced(ctx, tx.sql, func(ctx context.Context) (pgconn.CommandTag, error) {
-		_, err := l.message(ctx, l.opener(tx, h, ""), tx.preamble.Rows)
-		return pgconn.NewCommandTag("BEGIN"), err
-	})
-	if err == nil {
-		l.fresh = false
+// beginNow sends BEGIN by itself, if it is still to be sent.
+func (c *conn) beginNow(ctx context.Context) error {
+	if c.phase() != txPending {
 		return nil
 	}
-	if !l.conn().IsClosed() && !l.idle() {
-		l.detached(ctx, "rollback")
+	return c.do(ctx, &statement{form: asBegin})
+}
+
+// exchangeFirst sends the text of s behind BEGIN, what comes first and the settings, in one message;
+// or only these.
+func (t *transaction) exchangeFirst(ctx context.Context, l *lease, s *statement) (r reply) {
+	target, end := *l.target, ""
+	if t.preamble.Rows != nil {
+		target.Schema = ""
+	}
+	if t.preamble.Query != "" {
+		end = "; "
+	}
+	lead := t.begin + "; " + t.preamble.SQL + target.script(t.preamble, local, l.temp(s)) + t.preamble.Query + end
+	if s.form == asBegin {
+		_, _ = l.traced(ctx, t.begin, func(ctx context.Context) (pgconn.CommandTag, error) {
+			_, r = l.message(ctx, lead, "", t.preamble.Rows)
+			return pgconn.NewCommandTag("BEGIN"), r.err
+		})
+		return r
+	}
+	t.show(ctx, l)
+	return l.exchangeScript(ctx, lead, s, t.preamble.Rows)
+}
+
+// show shows the tracer that the transaction begins, with the statement that comes next.
+func (t *transaction) show(ctx context.Context, l *lease) {
+	_, _ = l.traced(ctx, t.begin, func(context.Context) (pgconn.CommandTag, error) { return pgconn.NewCommandTag("BEGIN"), nil })
+}
+
+// began is called with the last reply to the first statement. The transaction is open if the server
+// says so, and failed if it could not begin or nobody knows; if nothing was sent, it is still to
+// begin.
+func (c *conn) began(ctx context.Context, s *statement, r reply) error {
+	t, l := c.tx, c.lease
+	switch {
+	case r.err == nil:
+		t.phase = txOpen
+	case l == nil, s.form == asBegin, r.ours, l.conn().IsClosed() && neverBegan(r):
+		c.rollBack(ctx)
+		return c.refuse(r.err)
+	case !l.conn().IsClosed() && !l.idle(): // the statement failed in the transaction
+		t.phase = txOpen
+	case l.conn().IsClosed() || r.first != 0:
+		t.phase, t.err = txFailed, r.err
+	}
+	return r.err
+}
+
+// refuse ends a transaction that could not begin.
+func (c *conn) refuse(err error) error {
+	if c.lease != nil {
+		err = c.lease.failed("begin", retryable(err))
+	}
+	c.tx.phase, c.tx.err = txFailed, err
+	if refused := c.tx.preamble.Refused; refused != nil {
+		refused(err)
 	}
 	return err
 }
 
-// opener returns what opens a transaction, and next behind it, as text.
-func (l *lease) opener(tx *opening, h hygiene, next string) string {
-	target, first, end := *l.target, tx.preamble, ""
-	if first.Rows != nil {
-		target.Schema = ""
-	}
-	if first.Query != "" {
-		end = "; "
-	}
-	return tx.sql + "; " + first.SQL + target.script(first, local, h) + first.Query + end + next
-}
-
-// showBegin shows the tracer that the transaction begins, with the statement that comes
-// next.
-func (l *lease) showBegin(ctx context.Context, tx *opening) {
-	if tx != nil {
-		_, _ = l.traced(ctx, tx.sql, func(context.Context) (pgconn.CommandTag, error) { return pgconn.NewCommandTag("BEGIN"), nil })
-	}
-}
-
-// message sends text in one simple message, and gives what is copied to rows, if rows is
-// not nil. It returns the last command's tag.
-func (l *lease) message(ctx context.Context, text string, rows func([]string) error) (pgconn.CommandTag, error) {
-	l.link.filter.Mark()
-	if rows == nil {
-		return l.simple(ctx, text)
-	}
-	var copied strings.Builder
-	tag, err := l.conn().PgConn().CopyTo(ctx, &copied, text)
-	if err == nil {
-		err = rows(column(copied.String()))
-	}
-	return tag, err
-}
-
-// column returns the values of one column as COPY sends it in text format.
-func column(copied string) []string {
-	if copied == "" {
-		return nil
-	}
-	values := strings.Split(strings.TrimSuffix(copied, "\n"), "\n")
-	if strings.Contains(copied, `\`) { // rare, and takes longer
-		for i, v := range values {
-			values[i] = copyEscapes.Replace(v)
-		}
-	}
-	return values
-}
-
-// copyEscapes undoes what COPY does to the text of a value (the PostgreSQL manual, COPY,
-// File Formats).
-var copyEscapes = strings.NewReplacer(`\\`, `\`, `\b`, "\b", `\f`, "\f", `\n`, "\n", `\r`, "\r", `\t`, "\t", `\v`, "\v")
-
-// detached runs a clean-up that must happen even if ctx has ended, and destroys
-// the connection if it can't be cleaned.
-func (l *lease) detached(ctx context.Context, sql string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
-	defer cancel()
-	if _, err := l.simple(ctx, sql); err != nil {
-		l.destroy()
-	}
-}
-
-// leave ends the transaction for the shell. It reports whether there is one at the
-// server, or why it could not begin.
-func (t *tx) leave() (there bool, err error) {
-	c := t.conn
-	there, err = c.opening == nil && c.failed == nil, c.failed
-	c.inTx, c.opening, c.failed = false, nil, nil
-	return there, err
-}
-
 // Commit commits. Its context is BeginTx's.
-func (t *tx) Commit() error {
-	last := epilogue(t.ctx)
+func (t *transaction) Commit() error {
+	c, last := t.conn, epilogue(t.ctx)
 	if last != "" {
-		if err := t.conn.beginNow(t.ctx); err != nil {
+		if err := c.beginNow(t.ctx); err != nil {
 			return errors.Join(err, t.Rollback())
 		}
 	}
-	there, err := t.leave()
-	if err != nil {
-		return errors.Join(pgx.ErrTxCommitRollback, err)
-	}
-	switch l := t.conn.lease; {
-	case !there:
+	c.tx = nil
+	switch l := c.lease; {
+	case t.phase == txFailed:
+		return errors.Join(pgx.ErrTxCommitRollback, t.err)
+	case t.phase == txPending:
 		return nil
 	case l.idle() && !l.conn().IsClosed():
 		l.destroy()
 		return errors.Join(pgx.ErrTxCommitRollback, errEnded)
 	}
 	if last == "" {
-		return t.end(t.ctx, "commit")
+		return t.end(t.ctx, "")
 	}
 	// Cut off, nobody would know whether it took effect: it gets a little longer.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.ctx))
 	defer cancel()
 	defer context.AfterFunc(t.ctx, func() { time.AfterFunc(cleanupTimeout, cancel) })()
-	return t.end(ctx, last+"; commit")
+	return t.end(ctx, last+"; ")
 }
 
-// end sends the last statements of the transaction.
-func (t *tx) end(ctx context.Context, sql string) error {
+// end sends the last statements, which are this package's, and COMMIT.
+func (t *transaction) end(ctx context.Context, last string) error {
 	l := t.conn.lease
-	tag, err := l.conn().Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
+	var r reply
+	tag, _ := l.traced(ctx, last+"commit", func(ctx context.Context) (tag pgconn.CommandTag, err error) {
+		tag, r = l.message(ctx, last, "commit", nil)
+		return tag, r.err
+	})
 	switch {
-	case err == nil && tag.String() == "ROLLBACK": // PostgreSQL's answer to COMMIT after an error
+	case r.err == nil && tag.String() == "ROLLBACK": // PostgreSQL's answer to COMMIT after an error
 		return pgx.ErrTxCommitRollback
-	case err != nil && !l.conn().IsClosed() && !l.idle():
+	case r.err != nil && !l.conn().IsClosed() && !l.idle():
 		l.detached(t.ctx, "rollback")
 	}
-	return err
+	return r.err
 }
 
 // Rollback rolls back, also when BeginTx's context has ended: that is when
 // database/sql calls it by itself.
-func (t *tx) Rollback() error {
-	if there, _ := t.leave(); !there {
+func (t *transaction) Rollback() error {
+	t.conn.tx = nil
+	if t.phase != txOpen {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), cleanupTimeout)
@@ -299,3 +292,31 @@ func isolation(opts driver.TxOptions) (string, error) {
 		return "", fmt.Errorf("tenantry: PostgreSQL has no isolation level %q: %w", level, errors.ErrUnsupported)
 	}
 }
+
+// detached runs a clean-up that must happen even if ctx has ended, and destroys
+// the connection if it can't be cleaned.
+func (l *lease) detached(ctx context.Context, sql string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	defer cancel()
+	if _, err := l.simple(ctx, sql); err != nil {
+		l.destroy()
+	}
+}
+
+// column returns the values of one column as COPY sends it in text format.
+func column(copied string) []string {
+	if copied == "" {
+		return nil
+	}
+	values := strings.Split(strings.TrimSuffix(copied, "\n"), "\n")
+	if strings.Contains(copied, `\`) { // rare, and takes longer
+		for i, v := range values {
+			values[i] = copyEscapes.Replace(v)
+		}
+	}
+	return values
+}
+
+// copyEscapes undoes what COPY does to the text of a value (the PostgreSQL manual, COPY,
+// File Formats).
+var copyEscapes = strings.NewReplacer(`\\`, `\`, `\b`, "\b", `\f`, "\f", `\n`, "\n", `\r`, "\r", `\t`, "\t", `\v`, "\v")

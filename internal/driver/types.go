@@ -18,20 +18,20 @@ const (
 	longestTyped = 1 << 10
 )
 
-// typeKey names a query of one tenant. The tenant belongs to it: types of the
-// same name have other OIDs in each schema, and during a rollout even other
-// columns.
+// typeKey names a query at one place. The place belongs to it: types of the same name have other
+// OIDs in each schema and on each server, and during a rollout even other columns.
 type typeKey struct {
-	scope Scope
-	query string // the text, or its digest behind a NUL byte, which no text has
+	pool     uint64 // its number in this process
+	settings string
+	query    string // the text, or its digest behind a NUL byte, which no text has
 }
 
-func typeKeyOf(s Scope, query string) typeKey {
+func typeKeyOf(l *lease, query string) typeKey {
 	if len(query) > longestTyped {
 		digest := sha256.Sum256([]byte(query))
 		query = "\x00" + string(digest[:])
 	}
-	return typeKey{scope: s, query: query}
+	return typeKey{pool: l.link.pool.number, settings: l.target.key(), query: query}
 }
 
 // typeCache remembers the parameter types of queries. It is bounded: when the
@@ -91,5 +91,5 @@ func (c *typeCache) add(k typeKey, oids []uint32) {
 }
 
 func typeBytes(k typeKey, oids []uint32) int {
-	return typeEntryBytes + len(k.query) + 4*len(oids) // the scope's text is the context's
+	return typeEntryBytes + len(k.settings) + len(k.query) + 4*len(oids)
 }

@@ -19,7 +19,7 @@ func (c *conn) work(ctx context.Context, f Work) (driver.Result, error) {
 	if _, err := c.enter(ctx); err != nil {
 		return nil, err
 	}
-	if !c.inTx {
+	if c.tx == nil {
 		return nil, errors.New("tenantry: the *pgx.Conn is lent in a transaction only: outside, its statements would have no tenant")
 	}
 	if err := c.beginNow(ctx); err != nil {

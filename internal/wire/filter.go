@@ -31,6 +31,7 @@ type Filter struct {
 	sent   bool                  // the last armed group was written
 	first  byte                  // the kind of the first message read since Mark; 0 if there was none
 	failed bool                  // the last armed group's prefix was answered by an error
+	done   int                   // commands that the server has completed since Mark, but for those of a prefix
 	said   []byte                // what the server has said of a statement that was new in the last armed group
 
 	out     []byte // the write buffer of an armed group
@@ -79,7 +80,11 @@ func (f *Filter) Arm(g Group) {
 }
 
 // Mark is called before something is sent, so that First tells of the replies to it.
-func (f *Filter) Mark() { f.sent, f.failed, f.first = false, false, 0 }
+func (f *Filter) Mark() { f.sent, f.failed, f.first, f.done, f.kept = false, false, 0, 0, executing }
+
+// Completed returns how many commands the server has completed since Mark or Arm, but for those of
+// prefixes. It says something of a simple message, whose commands are completed one by one.
+func (f *Filter) Completed() int { return f.done }
 
 // First returns the kind of the first message that the server has sent since Mark or
 // Arm, or 0 if there was none. It is right only if all before it was read.
@@ -346,6 +351,9 @@ func (f *Filter) begin(header []byte) error {
 
 // pass looks at a message that is the caller's.
 func (f *Filter) pass(header []byte) {
+	if header[0] == commandComplete {
+		f.done++
+	}
 	switch {
 	case f.asked:
 		f.hear(header)
