@@ -17,6 +17,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/tenantry/tenantry/internal/driver"
+	"github.com/tenantry/tenantry/internal/sqltext"
 	"github.com/tenantry/tenantry/scope"
 )
 
@@ -386,5 +387,5 @@ func create(t *driver.Target) string {
 		schema = "return" // the settings, which follow, refuse it
 	}
 	return fmt.Sprintf("do $tenantry$ begin if not exists (select from pg_catalog.pg_namespace where nspname = %s) then %s; end if; if pg_catalog.to_regclass(%s) is null then %s; end if; end $tenantry$; ",
-		driver.Literal(t.Schema), schema, driver.Literal(string(table)), table.createSQL())
+		sqltext.Literal(t.Schema), schema, sqltext.Literal(string(table)), table.createSQL())
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/tenantry/tenantry/internal/driver"
+	"github.com/tenantry/tenantry/internal/sqltext"
 )
 
 // patience is how long a lock is waited for. By then the contexts of the test have
@@ -144,7 +144,7 @@ func (s *schema) empty(ctx context.Context, tx pgx.Tx, tables []string) (catalog
 func (s *schema) rewind() string {
 	var sql strings.Builder
 	for _, q := range s.sequences {
-		fmt.Fprintf(&sql, "select pg_catalog.setval(%s, %s); ", driver.Literal(s.qualified(q.name)), q.state)
+		fmt.Fprintf(&sql, "select pg_catalog.setval(%s, %s); ", sqltext.Literal(s.qualified(q.name)), q.state)
 	}
 	return sql.String()
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tenantry/tenantry/internal/sqltext"
 	"github.com/tenantry/tenantry/internal/wire"
 )
 
@@ -39,7 +40,7 @@ func (l *lease) group(named bool, o outgoing) wire.Group {
 // has one, and a savepoint around the Bind of a statement that the session keeps.
 func (l *lease) composeWithin(o outgoing) (g wire.Group, err error) {
 	n := l.link.names
-	g = l.group(l.mayName() && !l.changed && l.conn().PgConn().TxStatus() == 'T' && !hasLiteral(o.query), o)
+	g = l.group(l.mayName() && !l.changed && l.conn().PgConn().TxStatus() == 'T' && !sqltext.HasLiteral(o.query), o)
 	if g.Name == "" {
 		return g, nil
 	}
@@ -48,17 +49,6 @@ func (l *lease) composeWithin(o outgoing) (g wire.Group, err error) {
 	}
 	g.Prefixes, g.Between, g.Portal = n.prefixes(), n.between, n.own
 	return g, err
-}
-
-// hasLiteral reports whether a text may have a constant whose meaning a setting can change, such
-// as the time zone. In a transaction a function may have set one.
-func hasLiteral(text string) bool {
-	for i, c := range []byte(text) {
-		if c == '\'' || c == '$' && (i+1 == len(text) || text[i+1] < '0' || text[i+1] > '9') {
-			return true
-		}
-	}
-	return false
 }
 
 // lead puts together what goes in front of a statement.

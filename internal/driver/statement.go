@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+
+	"github.com/tenantry/tenantry/internal/sqltext"
 )
 
 // stmt is a text on a connection. Nothing is prepared: the tenant is read from
@@ -53,23 +55,23 @@ func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driv
 
 // admit lets a statement in: it has a scope, pgx's own options are off its
 // arguments, and its text takes nothing from under its settings.
-func (c *conn) admit(ctx context.Context, query string, args []driver.NamedValue) (string, []any, traits, error) {
+func (c *conn) admit(ctx context.Context, query string, args []driver.NamedValue) (string, []any, sqltext.Traits, error) {
 	l, err := c.enter(ctx)
 	if err != nil {
-		return "", nil, traits{}, err
+		return "", nil, sqltext.Traits{}, err
 	}
 	query, values, err := rewrite(ctx, l, query, args)
 	if err != nil {
-		return "", nil, traits{}, err
+		return "", nil, sqltext.Traits{}, err
 	}
 	t, err := c.inspect(query)
-	if err == nil && t.streams { // on a connection that Work has lent there is a way
+	if err == nil && t.Copies { // on a connection that Work has lent there is a way
 		err = errCopy
 	}
 	if err == nil {
-		err = c.refuseHidden(ctx, temporaries(query))
+		err = c.refuseHidden(ctx, sqltext.TempNames(query))
 	}
-	if c.connector.Comments && t.commands > 0 {
+	if c.connector.Comments && t.Commands > 0 {
 		query = commented(query, l.scope)
 	}
 	return query, values, t, err
@@ -81,7 +83,7 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 	if err != nil {
 		return nil, err
 	}
-	if t.code && !c.inTx {
+	if t.Code && !c.inTx {
 		return nil, errCodeQueried
 	}
 	defer c.taint(t)
@@ -119,13 +121,13 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 	if len(values) == 0 {
 		return c.execText(ctx, query, t)
 	}
-	if t.code && !c.inTx {
+	if t.Code && !c.inTx {
 		return c.execCode(ctx, query, values, t)
 	}
 	return c.exec(ctx, query, values, t)
 }
 
-func (c *conn) exec(ctx context.Context, query string, values []any, t traits) (result driver.Result, err error) {
+func (c *conn) exec(ctx context.Context, query string, values []any, t sqltext.Traits) (result driver.Result, err error) {
 	err = c.runWith(ctx, query, values, t, func(l *lease, args []driver.NamedValue) error {
 		result, err = l.from.std.ExecContext(ctx, query, args)
 		return err
@@ -135,7 +137,7 @@ func (c *conn) exec(ctx context.Context, query string, values []any, t traits) (
 
 // execCode runs CALL with arguments in a transaction of its own: as a statement
 // by itself its code could end the transaction, and the settings with it.
-func (c *conn) execCode(ctx context.Context, query string, values []any, t traits) (driver.Result, error) {
+func (c *conn) execCode(ctx context.Context, query string, values []any, t sqltext.Traits) (driver.Result, error) {
 	tx, err := c.BeginTx(ctx, driver.TxOptions{})
 	if err != nil {
 		return nil, err
@@ -148,12 +150,12 @@ func (c *conn) execCode(ctx context.Context, query string, values []any, t trait
 }
 
 // runWith encodes the arguments and runs the statement with them.
-func (c *conn) runWith(ctx context.Context, query string, values []any, t traits, send func(*lease, []driver.NamedValue) error) error {
+func (c *conn) runWith(ctx context.Context, query string, values []any, t sqltext.Traits, send func(*lease, []driver.NamedValue) error) error {
 	p, err := c.parameters(ctx, query, values)
 	if err != nil {
 		return err
 	}
-	err = c.run(ctx, outgoing{query: query, oids: p.oids, repeats: t.repeats, args: p.named[1:]}, func(l *lease) error { return send(l, p.named) })
+	err = c.run(ctx, outgoing{query: query, oids: p.oids, repeats: t.Repeats, args: p.named[1:]}, func(l *lease) error { return send(l, p.named) })
 	if err != nil {
 		c.forget(p)
 	}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tenantry/tenantry/internal/sqltext"
 )
 
 // Locator says where the statements of a scope run. It is called for every
@@ -117,7 +119,7 @@ func (t *Target) check() error {
 
 // script returns what applies the settings as text, for the simple protocol.
 func (t *Target) script(p Preamble, d duration, h hygiene) string {
-	s, first, end := t.query(p, d, h, Literal), "", ""
+	s, first, end := t.query(p, d, h, sqltext.Literal), "", ""
 	if s != "" {
 		end = "; "
 	}
@@ -265,14 +267,4 @@ func (t *Target) reset() string {
 		b.WriteString("reset " + s.Name + "; ")
 	}
 	return b.String()
-}
-
-// Literal quotes v as a string constant that reads the same whatever
-// standard_conforming_strings is.
-func Literal(v string) string {
-	v = strings.ReplaceAll(v, "'", "''")
-	if strings.Contains(v, `\`) {
-		return " E'" + strings.ReplaceAll(v, `\`, `\\`) + "'"
-	}
-	return "'" + v + "'"
 }

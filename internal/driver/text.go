@@ -10,22 +10,24 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/tenantry/tenantry/internal/sqltext"
 )
 
 var errSessionPooled = errors.New("behind a transaction pooler a statement that can't run in a transaction can't be given a tenant: connect directly for it")
 
 // execText runs a text without arguments: DDL or a script.
-func (c *conn) execText(ctx context.Context, query string, t traits) (driver.Result, error) {
+func (c *conn) execText(ctx context.Context, query string, t sqltext.Traits) (driver.Result, error) {
 	var tag pgconn.CommandTag
 	var err error
 	switch {
-	case c.opening != nil && t.commands > 0:
+	case c.opening != nil && t.Commands > 0:
 		tag, err = c.execFirst(ctx, query)
 	case c.opening != nil:
 		if err = c.beginNow(ctx); err == nil {
 			tag, err = c.lease.conn().Exec(ctx, query)
 		}
-	case c.inTx, t.commands == 0:
+	case c.inTx, t.Commands == 0:
 		tag, err = c.lease.conn().Exec(ctx, query) // all of it has the transaction's settings
 	default:
 		tag, err = c.execImplicit(ctx, query, t)
@@ -46,14 +48,14 @@ func (c *conn) execText(ctx context.Context, query string, t traits) (driver.Res
 // CALL and DO start as a script: there the server lets their code end no
 // transaction, and with it the settings. Code that does is refused with all
 // that it did, and is run again under settings of the session.
-func (c *conn) execImplicit(ctx context.Context, query string, t traits) (tag pgconn.CommandTag, err error) {
+func (c *conn) execImplicit(ctx context.Context, query string, t sqltext.Traits) (tag pgconn.CommandTag, err error) {
 	switch {
-	case t.code:
+	case t.Code:
 		tag, err = c.execScript(ctx, query)
-	case t.commands > 1:
+	case t.Commands > 1:
 		return c.execScript(ctx, query)
 	default:
-		err = c.send(ctx, outgoing{query: query, repeats: t.repeats}, func(l *lease) error {
+		err = c.send(ctx, outgoing{query: query, repeats: t.Repeats}, func(l *lease) error {
 			tag, err = execExtended(ctx, l.conn(), query)
 			return retryable(err)
 		})
@@ -61,7 +63,7 @@ func (c *conn) execImplicit(ctx context.Context, query string, t traits) (tag pg
 			return c.execScript(ctx, query)
 		}
 	}
-	if refusedBy(err, codeInTransaction, "PreventInTransactionBlock") || t.code && t.commands == 1 && refusedBy(err, codeTermination, "_SPI_commit", "_SPI_rollback") {
+	if refusedBy(err, codeInTransaction, "PreventInTransactionBlock") || t.Code && t.Commands == 1 && refusedBy(err, codeTermination, "_SPI_commit", "_SPI_rollback") {
 		return c.execSession(ctx, query)
 	}
 	return tag, err
