@@ -83,7 +83,8 @@ func wordByte(b byte) bool {
 }
 
 // quoted returns the length of s up to the end of the quoted part that begins
-// at open. A doubled quote is two parts in a row, which comes to the same.
+// at open. A doubled quote ends the part: the next one begins there, and has the same end
+// unless backslashes escape.
 func quoted(s string, open int, escapes bool) int {
 	for i := open + 1; i < len(s); i++ {
 		switch {
@@ -96,8 +97,8 @@ func quoted(s string, open int, escapes bool) int {
 	return len(s)
 }
 
-// escapeString returns the length of the E'…' at the start of s, with the parts
-// that go on in other lines: they read backslashes as the first does.
+// escapeString returns the length of the E'…' at the start of s. Backslashes escape also
+// behind a doubled quote, and in a part on another line, which continues the string.
 func escapeString(s string) int {
 	end := quoted(s, 1, true)
 	for {
@@ -105,7 +106,7 @@ func escapeString(s string) int {
 		for next < len(s) && skip(s[next:]) > 0 {
 			next += skip(s[next:])
 		}
-		if next == len(s) || s[next] != '\'' || !strings.ContainsAny(s[end:next], "\r\n") {
+		if next == len(s) || s[next] != '\'' || next > end && !strings.ContainsAny(s[end:next], "\r\n") {
 			return end
 		}
 		end = quoted(s, next, true)

@@ -49,7 +49,7 @@ func Scan(query string) Traits {
 // false for such a text too.
 func isPlain(query string) bool {
 	const longest = len("SELECT")
-	if len(query) <= longest || wordByte(query[longest]) || strings.IndexByte(query, ';') >= 0 {
+	if len(query) <= longest || wordByte(query[longest]) || query[longest] == '$' || strings.IndexByte(query, ';') >= 0 {
 		return false
 	}
 	first := query[:longest]
@@ -75,8 +75,8 @@ func namesSessionFunction(query string) bool {
 	}
 }
 
-// command is the first three words of a statement.
-type command [3]string
+// command is the first four words of a statement.
+type command [4]string
 
 // is reports whether word i of the statement is one of words, in any case.
 func (c command) is(i int, words ...string) bool {
@@ -91,7 +91,7 @@ func (c command) is(i int, words ...string) bool {
 // makesRoutine reports whether the statement is CREATE [OR REPLACE] of a function
 // or procedure.
 func (c command) makesRoutine() bool {
-	return c.is(0, "create") && (c.is(1, "function", "procedure") || c.is(1, "or") && c.is(2, "replace"))
+	return c.is(0, "create") && (c.is(1, "function", "procedure") || c.is(1, "or") && c.is(2, "replace") && c.is(3, "function", "procedure"))
 }
 
 // isControl reports whether the statement begins or ends a transaction.
@@ -144,22 +144,29 @@ func copiesData(query string) bool {
 func commands(query string) iter.Seq[command] {
 	return func(yield func(command) bool) {
 		var c command
-		n, bodies := 0, 0 // words of this statement so far, BEGIN ATOMIC bodies still open
+		n, depth := 0, 0 // words of this statement so far, open parentheses
+		body := false    // within BEGIN ATOMIC: bodies do not nest
 		previous := ""
 		for token := range tokens(query) {
 			if token == ";" {
 				if n > 0 && !yield(c) {
 					return
 				}
-				c, n, previous = command{}, 0, ""
+				c, n, depth, previous = command{}, 0, 0, ""
 				continue
 			}
 			switch {
-			case strings.EqualFold(token, "atomic") && strings.EqualFold(previous, "begin") && c.makesRoutine():
-				bodies++
-			case n == 0 && bodies > 0 && strings.EqualFold(token, "end"):
-				bodies--
+			case token == "(":
+				depth++
+			case token == ")":
+				depth--
+			case depth == 0 && strings.EqualFold(token, "atomic") && strings.EqualFold(previous, "begin") && c.makesRoutine():
+				body = true
+			case body && strings.EqualFold(token, "end") && n == 0:
+				body = false
 				continue
+			case body && strings.EqualFold(token, "end") && strings.EqualFold(previous, "atomic"): // an empty body
+				body = false
 			}
 			if n < len(c) {
 				c[n] = token
