@@ -9,14 +9,13 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"gorm.io/gorm"
 
 	"github.com/tenantry/tenantry/internal/driver"
+	"github.com/tenantry/tenantry/internal/pgerr"
 	"github.com/tenantry/tenantry/internal/sqltext"
 	"github.com/tenantry/tenantry/scope"
 )
@@ -229,7 +228,7 @@ func (e *executor) tryTransact(v attempt) (out attemptResult, next *step, err er
 	if refused != nil {
 		err = refused
 	}
-	if err != nil && !begun && v.known && isCode(err, "42P01", "3F000") {
+	if err != nil && !begun && v.known && pgerr.Is(err, pgerr.UndefinedTable, pgerr.InvalidSchemaName) {
 		err = fmt.Errorf("%w: the ledger knows of migrations of the tenant, but its tracking table is gone, or its whole schema: restore it from a backup, or call Verify if the tenant is to begin anew", err)
 	}
 	if err != nil && !begun && isLost(err) && !errors.Is(err, errListed) {
@@ -247,8 +246,7 @@ func (e *executor) tryTransact(v attempt) (out attemptResult, next *step, err er
 // isLost reports whether err says that a connection broke, and not that PostgreSQL
 // has refused: 57P01 and its like end a session, not the work.
 func isLost(err error) bool {
-	var pgErr *pgconn.PgError
-	return !errors.As(err, &pgErr) || strings.HasPrefix(pgErr.Code, "57") || strings.HasPrefix(pgErr.Code, "08")
+	return pgerr.Code(err) == "" || pgerr.In(err, pgerr.OperatorIntervention, pgerr.ConnectionException)
 }
 
 // begin waits, under the lock, until the work in tx may begin.

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/tenantry/tenantry/internal/pgerr"
 	"github.com/tenantry/tenantry/internal/sqltext"
 )
 
@@ -168,7 +169,7 @@ func (s *schema) drop(ctx context.Context, pool *pgxpool.Pool) error {
 		_, err := tx.Exec(ctx, "drop schema if exists "+pgx.Identifier{s.name}.Sanitize()+" cascade")
 		return err
 	})
-	if isCode(err, "55P03") { // lock_not_available
+	if pgerr.Is(err, pgerr.LockNotAvailable) {
 		return fmt.Errorf("tenanttest: a transaction on the tenant's tables is still open when the test has ended, roll it back or commit: %w", err)
 	}
 	if err != nil {

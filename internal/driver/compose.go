@@ -2,9 +2,9 @@ package driver
 
 import (
 	"errors"
-	"slices"
 	"strings"
 
+	"github.com/tenantry/tenantry/internal/pgerr"
 	"github.com/tenantry/tenantry/internal/sqltext"
 	"github.com/tenantry/tenantry/internal/wire"
 )
@@ -72,24 +72,12 @@ func (l *lease) lead(h hygiene, tx *opening) error {
 	return sh.run(&n.lead, n.args...)
 }
 
-// Codes that a statement kept by name may fail with because it is older than what it
-// works on (Appendix A of the PostgreSQL manual). Besides, all of class 42.
-const (
-	codeCachedPlan   = "0A000" // the columns of the result have changed
-	codeNoRight      = "42501" // has nothing to do with it
-	codeNoStatement  = "26000"
-	codeInternal     = "XX000" // a type is gone
-	codeOutOfRange   = "22003" // a parameter's type has changed, as with the next ones
-	codeInvalidDate  = "22007"
-	codeDateOverflow = "22008"
-)
-
 // outlived reports whether err may be because of a name that the session keeps, or
 // does not keep any more. The name is given up. All that is a name's fault fails in Bind.
 func (l *lease) outlived(err error) bool {
-	code, n := codeOf(err), l.link.names
+	n := l.link.names
 	switch {
-	case code == codeNoStatement && strings.Contains(err.Error(), n.prefix):
+	case pgerr.Is(err, pgerr.InvalidSQLStatementName) && strings.Contains(err.Error(), n.prefix):
 		n.forget()
 		return true
 	case n.hot == nil || !l.link.filter.Unbound() || l.link.filter.PrefixFailed() || !mayBeOutdated(err):
@@ -99,11 +87,11 @@ func (l *lease) outlived(err error) bool {
 	return true
 }
 
+// mayBeOutdated reports whether a statement kept by name may fail with err because it is
+// older than what it works on.
 func mayBeOutdated(err error) bool {
-	code := codeOf(err)
-	if code == codeCachedPlan {
-		return refusedBy(err, code, "RevalidateCachedQuery")
-	}
-	return strings.HasPrefix(code, "42") && code != codeNoRight ||
-		slices.Contains([]string{codeInternal, codeInvalidText, codeOutOfRange, codeInvalidDate, codeDateOverflow}, code)
+	return pgerr.RaisedBy(err, pgerr.FeatureNotSupported, "RevalidateCachedQuery") || // the columns of the result have changed
+		pgerr.In(err, pgerr.SyntaxErrorOrAccessRuleViolation) && !pgerr.Is(err, pgerr.InsufficientPrivilege) ||
+		pgerr.Is(err, pgerr.InternalError, // a type is gone
+			pgerr.InvalidTextRepresentation, pgerr.NumericValueOutOfRange, pgerr.InvalidDatetimeFormat, pgerr.DatetimeFieldOverflow) // the type of a parameter has changed
 }

@@ -4,9 +4,10 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
-	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/tenantry/tenantry/internal/pgerr"
 )
 
 // opening is a transaction that the server does not know of yet. BEGIN travels with the
@@ -44,7 +45,7 @@ func (c *conn) unbroken(ctx context.Context, try func() error) error {
 // ended reports whether err says that the session was ended before anything was begun:
 // it is the first thing that the server has said, or nothing was sent.
 func (l *lease) ended(err error) bool {
-	return l.link.filter.First() == 'E' && strings.HasPrefix(codeOf(err), "57") || errors.Is(retryable(err), driver.ErrBadConn)
+	return l.link.filter.First() == 'E' && pgerr.In(err, pgerr.OperatorIntervention) || errors.Is(retryable(err), driver.ErrBadConn)
 }
 
 // begun is called with how the first statement went. Where the server knows of the
@@ -133,6 +134,5 @@ func (c *conn) execFirst(ctx context.Context, query string) (tag pgconn.CommandT
 // isWaiting reports whether err is that a statement has waited for others in vain, or
 // was cut off.
 func isWaiting(err error) bool {
-	code := codeOf(err)
-	return code == "55P03" || code == "40P01" || strings.HasPrefix(code, "57")
+	return pgerr.Is(err, pgerr.LockNotAvailable, pgerr.DeadlockDetected) || pgerr.In(err, pgerr.OperatorIntervention)
 }

@@ -9,30 +9,11 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/tenantry/tenantry/internal/pgerr"
 	"github.com/tenantry/tenantry/internal/wire"
 )
 
-// SQLSTATEs that this package acts on (Appendix A of the PostgreSQL manual).
-const (
-	codeInTransaction = "25001" // refused because it is in a transaction
-	codeInvalidText   = "22P02"
-	codeNoSchema      = "3F000"
-	codeNoSetting     = "42704" // of the expressions that refuse
-	codeSyntax        = "42601"
-	codeTermination   = "2D000" // code has tried to end a transaction that it may not end
-)
-
-// codeOf returns PostgreSQL's code of err, or "".
-func codeOf(err error) string {
-	if err == nil {
-		return ""
-	}
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) {
-		return pgErr.Code
-	}
-	return ""
-}
+const codeNoSetting = pgerr.UndefinedObject // of the expressions that refuse
 
 // sender sends one statement on a lease: exactly one message group, of which it
 // reads at least the first reply.
@@ -167,7 +148,7 @@ func (l *lease) sendUnder(ctx context.Context, h hygiene, tx *opening, o outgoin
 func (l *lease) sendSettled(g wire.Group, send sender) (passed bool, err error) {
 	err = l.sendArmed(g, send)
 	f := l.link.filter
-	passed = f.Passed() && (err == nil || codeOf(err) != "")
+	passed = f.Passed() && (err == nil || pgerr.Code(err) != "")
 	if f.Sent() {
 		l.link.names.settle(f, passed, err == nil)
 	}
@@ -220,18 +201,18 @@ func (l *lease) sendArmed(g wire.Group, send sender) error {
 func (l *lease) refusesSchema(err error) bool {
 	var pgErr *pgconn.PgError
 	return Refuses(err, refusalUsage) ||
-		errors.As(err, &pgErr) && pgErr.Code == codeNoSchema && l.target.Schema != "" && strings.Contains(pgErr.Message, l.target.Schema)
+		errors.As(err, &pgErr) && pgErr.Code == pgerr.InvalidSchemaName && l.target.Schema != "" && strings.Contains(pgErr.Message, l.target.Schema)
 }
 
 // failed says what was tried for which tenant, and what to do if its schema
 // does not exist.
 func (l *lease) failed(op string, err error) error {
 	switch {
-	case codeOf(err) == codeNoSchema && l.scope.Shared:
+	case pgerr.Is(err, pgerr.InvalidSchemaName) && l.scope.Shared:
 		err = fmt.Errorf("%w: create it, or name the schema of the shared tables with plugin.WithSharedScope", err)
-	case codeOf(err) == codeNoSchema && l.target.Managed:
+	case pgerr.Is(err, pgerr.InvalidSchemaName) && l.target.Managed:
 		err = fmt.Errorf("%w: the tenant's schema is gone: restore it from a backup, or drop the tenant", err)
-	case codeOf(err) == codeNoSchema:
+	case pgerr.Is(err, pgerr.InvalidSchemaName):
 		err = fmt.Errorf("%w: run the migrator, which creates it, or check the strategy's schema names", err)
 	case Refuses(err, refusalUsage):
 		err = fmt.Errorf("%w: grant USAGE on schema %q to the role that the tenant's statements run as", err, l.target.Schema)

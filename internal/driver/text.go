@@ -5,12 +5,12 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"slices"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/tenantry/tenantry/internal/pgerr"
 	"github.com/tenantry/tenantry/internal/sqltext"
 )
 
@@ -59,11 +59,11 @@ func (c *conn) execImplicit(ctx context.Context, query string, t sqltext.Traits)
 			tag, err = execExtended(ctx, l.conn(), query)
 			return retryable(err)
 		})
-		if refusedBy(err, codeSyntax, "exec_parse_message") {
+		if pgerr.RaisedBy(err, pgerr.SyntaxError, "exec_parse_message") {
 			return c.execScript(ctx, query)
 		}
 	}
-	if refusedBy(err, codeInTransaction, "PreventInTransactionBlock") || t.Code && t.Commands == 1 && refusedBy(err, codeTermination, "_SPI_commit", "_SPI_rollback") {
+	if pgerr.RaisedBy(err, pgerr.ActiveSQLTransaction, "PreventInTransactionBlock") || t.Code && t.Commands == 1 && pgerr.RaisedBy(err, pgerr.InvalidTransactionTermination, "_SPI_commit", "_SPI_rollback") {
 		return c.execSession(ctx, query)
 	}
 	return tag, err
@@ -78,14 +78,6 @@ func execExtended(ctx context.Context, c *pgx.Conn, query string) (pgconn.Comman
 	}
 	rows.Close()
 	return rows.CommandTag(), rows.Err()
-}
-
-// refusedBy reports whether the server refused a text with code, in one of the
-// given routines of its source if it names any: messages are translated,
-// routines are not, and code of the user's can raise the same code.
-func refusedBy(err error, code string, routines ...string) bool {
-	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && pgErr.Code == code && (pgErr.Routine == "" || slices.Contains(routines, pgErr.Routine))
 }
 
 // execScript runs a text in one simple message, which is one implicit
