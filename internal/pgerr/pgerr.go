@@ -27,7 +27,7 @@ const (
 	ActiveSQLTransaction              = "25001"
 	InvalidSQLStatementName           = "26000"
 	InvalidAuthorizationSpecification = "28000"
-	InvalidPassword                   = "28P01" //nolint:gosec // a code
+	InvalidPassword                   = "28P01"
 	InvalidTransactionTermination     = "2D000"
 	InvalidSchemaName                 = "3F000"
 	DeadlockDetected                  = "40P01"
