@@ -20,6 +20,7 @@ import (
 	"gorm.io/gorm/logger"
 
 	"github.com/tenantry/tenantry/internal/driver"
+	"github.com/tenantry/tenantry/internal/pgerr"
 	"github.com/tenantry/tenantry/plugin"
 )
 
@@ -158,7 +159,7 @@ func makeTables(ctx context.Context, db *gorm.DB) (identity string, err error) {
 	current, err := upToDate(db)
 	for try := 0; err == nil && !current; try++ {
 		err = db.Transaction(migrateTables)
-		if isCode(err, "42P06", "42P07", "23505") && try < 3 { // another process made the schema or the table just now
+		if pgerr.Is(err, pgerr.DuplicateSchema, pgerr.DuplicateTable, pgerr.UniqueViolation) && try < 3 { // another process made the schema or the table just now
 			err = nil
 			continue
 		}
@@ -167,7 +168,7 @@ func makeTables(ctx context.Context, db *gorm.DB) (identity string, err error) {
 	if err == nil {
 		err = db.Raw("select id from tenantry.identity").Scan(&identity).Error
 	}
-	if isCode(err, "55P03") {
+	if pgerr.Is(err, pgerr.LockNotAvailable) {
 		err = fmt.Errorf("%w: another session has locked tenantry.migrations for more than %s%s", err, tablesWait, lockedBy(db))
 	}
 	if err != nil {

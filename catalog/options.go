@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"gorm.io/gorm"
 
+	"github.com/tenantry/tenantry/internal/option"
 	"github.com/tenantry/tenantry/migrator"
 	"github.com/tenantry/tenantry/plugin"
 	"github.com/tenantry/tenantry/scope"
@@ -272,14 +273,7 @@ const defaultTTL = 30 * time.Second
 
 func newConfig(opts []Option) (config, error) {
 	c := config{choose: fewestTenants, ttl: defaultTTL, logger: slog.Default()}
-	var err error
-	for _, o := range opts {
-		if o == nil {
-			err = errors.Join(err, errors.New("catalog: an option is nil: leave it out"))
-			continue
-		}
-		err = errors.Join(err, o(&c))
-	}
+	err := option.Apply("catalog", &c, opts)
 	if c.keys == nil {
 		var env FixedKeys
 		var envErr error

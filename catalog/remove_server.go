@@ -8,6 +8,8 @@ import (
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
+
+	"github.com/tenantry/tenantry/internal/pgerr"
 )
 
 // RemoveServer takes a server out of the catalog. One that still has tenants, and
@@ -47,7 +49,7 @@ func (c *Catalog) removeServer(ctx context.Context, name string) error {
 		}
 		return tx.Delete(&databaseRow{}, "cluster = ? and name = ?", row.Cluster, row.Database).Error
 	})
-	if isCode(err, foreignKey) { // of one that has signed up meanwhile
+	if pgerr.Is(err, pgerr.ForeignKeyViolation) { // of one that has signed up meanwhile
 		return stillHasTenants(name)
 	}
 	return describeViolation(err, "remove server", name)

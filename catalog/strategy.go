@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tenantry/tenantry/internal/driver"
+	"github.com/tenantry/tenantry/internal/pgerr"
 	"github.com/tenantry/tenantry/plugin"
 	"github.com/tenantry/tenantry/scope"
 )
@@ -47,7 +48,7 @@ func (s *strategy) Place(ctx context.Context, base *pgxpool.Pool, t scope.Tenant
 		return plugin.Placement{}, err
 	}
 	p, err := s.place(ctx, base, r)
-	if err == nil || !refusesLogin(err) || !r.doubt() {
+	if err == nil || !pgerr.Is(err, pgerr.InvalidPassword, pgerr.InvalidAuthorizationSpecification) || !r.doubt() {
 		return p, err
 	}
 	// The password may have changed, and the record is older.
@@ -83,6 +84,3 @@ func (s *strategy) place(ctx context.Context, base *pgxpool.Pool, r *record) (p 
 	p.Schema, p.Managed, p.Settings = r.schema, true, settings
 	return p, err
 }
-
-// refusesLogin reports whether a server has refused user or password.
-func refusesLogin(err error) bool { return isCode(err, "28P01", "28000") }

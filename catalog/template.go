@@ -15,6 +15,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/tenantry/tenantry/internal/driver"
+	"github.com/tenantry/tenantry/internal/pgerr"
 )
 
 // A template is a database, one for each server, that holds what the migrations
@@ -62,7 +63,7 @@ func (c *Catalog) createDatabase(ctx context.Context, db *gorm.DB, row *tenantRo
 	if template != "" {
 		err := db.Exec(create + " template " + object{aDatabase, template}.quoted()).Error
 		switch {
-		case err == nil || isThere(err):
+		case err == nil || pgerr.Is(err, pgerr.DuplicateDatabase): // an earlier try was cut off, but the server went on
 			return nil
 		case ctx.Err() != nil:
 			return err
@@ -70,15 +71,11 @@ func (c *Catalog) createDatabase(ctx context.Context, db *gorm.DB, row *tenantRo
 		c.logger.Warn("catalog: a template database could not be copied, migrations run instead",
 			slog.String("server", row.ServerName), slog.String("template", template), slog.Any("error", err))
 	}
-	if err := db.Exec(create).Error; err != nil && !isThere(err) {
+	if err := db.Exec(create).Error; err != nil && !pgerr.Is(err, pgerr.DuplicateDatabase) {
 		return err
 	}
 	return nil
 }
-
-// isThere reports whether a database exists already: an earlier try was cut off
-// while the server still worked on it.
-func isThere(err error) bool { return isCode(err, "42P04") } // duplicate_database
 
 // template returns the name of the template database on the server of row, made
 // if need be, or "" if there is none.

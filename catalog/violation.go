@@ -3,18 +3,12 @@ package catalog
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"gorm.io/gorm"
-)
 
-// Codes of PostgreSQL (appendix A of its manual).
-const (
-	foreignKey = "23503" // foreign_key_violation
-	unique     = "23505" // unique_violation
-	deadlock   = "40P01" // deadlock_detected
+	"github.com/tenantry/tenantry/internal/pgerr"
 )
 
 // describeViolation turns what the constraints of the master's tables have
@@ -26,11 +20,11 @@ func describeViolation(err error, op, what string) error {
 	switch {
 	case err == nil, errors.Is(err, ErrNoRoom), errors.As(err, &input):
 		return err
-	case isCode(err, deadlock): // with another rename that wants this one's hosts
+	case pgerr.Is(err, pgerr.DeadlockDetected): // with another rename that wants this one's hosts
 		return fmt.Errorf("%w %q: try again", ErrBusy, what)
 	case errors.Is(err, gorm.ErrRecordNotFound):
 		return fmt.Errorf("%w tenant %q", ErrUnknown, what)
-	case !errors.As(err, &pgErr) || pgErr.Code != unique:
+	case !errors.As(err, &pgErr) || pgErr.Code != pgerr.UniqueViolation:
 		return fmt.Errorf("catalog: %s %q: %w", op, what, err)
 	}
 	switch pgErr.ConstraintName {
@@ -55,10 +49,4 @@ func keyOf(detail string) string {
 		return ""
 	}
 	return value
-}
-
-// isCode reports whether err is PostgreSQL's, with one of the codes.
-func isCode(err error, codes ...string) bool {
-	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && slices.Contains(codes, pgErr.Code)
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tenantry/tenantry/catalog"
+	"github.com/tenantry/tenantry/internal/option"
 )
 
 // Option says what [Examine] cannot see for itself.
@@ -88,13 +89,6 @@ func WithAccepted(ids ...string) Option {
 
 func newConfig(opts []Option) (config, error) {
 	c := config{processes: 1, prefix: "tenant_"}
-	var err error
-	for _, o := range opts {
-		if o == nil {
-			err = errors.Join(err, errors.New("doctor: an option is nil: leave it out"))
-			continue
-		}
-		err = errors.Join(err, o(&c))
-	}
+	err := option.Apply("doctor", &c, opts)
 	return c, err
 }

@@ -2,15 +2,14 @@ package doctor
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tenantry/tenantry/catalog"
 	"github.com/tenantry/tenantry/internal/driver"
+	"github.com/tenantry/tenantry/internal/pgerr"
 	"github.com/tenantry/tenantry/scope"
 )
 
@@ -92,7 +91,7 @@ func (e *exam) candidates(ctx context.Context, c *pgx.Conn) (found []scope.Tenan
 // check tells that.
 func searched(ctx context.Context, c *pgx.Conn, t driver.Target) (path []string, err error) {
 	path, err = searchedUnder(ctx, c, t.Settings, "search_path", "role")
-	if refused := (*pgconn.PgError)(nil); errors.As(err, &refused) && (refused.Code == "42501" || refused.Code == "22023") {
+	if pgerr.Is(err, pgerr.InsufficientPrivilege, pgerr.InvalidParameterValue) {
 		path, err = searchedUnder(ctx, c, t.Settings, "search_path")
 	}
 	return path, err

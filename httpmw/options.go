@@ -4,6 +4,8 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+
+	"github.com/tenantry/tenantry/internal/option"
 )
 
 // Option changes what [New] returns.
@@ -16,15 +18,8 @@ type config struct {
 
 func configure(opts []Option) (config, error) {
 	c := config{answer: Answer, logger: slog.Default()}
-	for _, o := range opts {
-		if o == nil {
-			return c, errors.New("httpmw: an option is nil: leave it out")
-		}
-		if err := o(&c); err != nil {
-			return c, err
-		}
-	}
-	return c, nil
+	err := option.Apply("httpmw", &c, opts)
+	return c, err
 }
 
 // WithAnswer replaces [Answer], which writes the answer to a refused request.

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tenantry/tenantry/catalog"
+	"github.com/tenantry/tenantry/internal/option"
 	"github.com/tenantry/tenantry/migrator"
 	"github.com/tenantry/tenantry/plugin"
 )
@@ -65,18 +66,11 @@ type label struct{ name, value string }
 
 func newConfig(opts []Option) (*config, error) {
 	c := &config{maxAge: defaultMaxAge, patience: defaultPatience, logger: slog.Default()}
-	var errs []error
-	for _, o := range opts {
-		if o == nil {
-			errs = append(errs, errors.New("metrics: an option is nil: leave it out"))
-			continue
-		}
-		errs = append(errs, o(c))
-	}
+	err := option.Apply("metrics", c, opts)
 	if c.plugin == nil && c.catalog == nil && c.migrator == nil {
-		errs = append(errs, errors.New("metrics: there is nothing to measure: pass WithPlugin, WithCatalog or WithMigrator"))
+		err = errors.Join(err, errors.New("metrics: there is nothing to measure: pass WithPlugin, WithCatalog or WithMigrator"))
 	}
-	if err := errors.Join(errs...); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	if c.migrator != nil {

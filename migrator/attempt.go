@@ -9,14 +9,14 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"gorm.io/gorm"
 
 	"github.com/tenantry/tenantry/internal/driver"
+	"github.com/tenantry/tenantry/internal/pgerr"
+	"github.com/tenantry/tenantry/internal/sqltext"
 	"github.com/tenantry/tenantry/scope"
 )
 
@@ -228,7 +228,7 @@ func (e *executor) tryTransact(v attempt) (out attemptResult, next *step, err er
 	if refused != nil {
 		err = refused
 	}
-	if err != nil && !begun && v.known && isCode(err, "42P01", "3F000") {
+	if err != nil && !begun && v.known && pgerr.Is(err, pgerr.UndefinedTable, pgerr.InvalidSchemaName) {
 		err = fmt.Errorf("%w: the ledger knows of migrations of the tenant, but its tracking table is gone, or its whole schema: restore it from a backup, or call Verify if the tenant is to begin anew", err)
 	}
 	if err != nil && !begun && isLost(err) && !errors.Is(err, errListed) {
@@ -246,8 +246,7 @@ func (e *executor) tryTransact(v attempt) (out attemptResult, next *step, err er
 // isLost reports whether err says that a connection broke, and not that PostgreSQL
 // has refused: 57P01 and its like end a session, not the work.
 func isLost(err error) bool {
-	var pgErr *pgconn.PgError
-	return !errors.As(err, &pgErr) || strings.HasPrefix(pgErr.Code, "57") || strings.HasPrefix(pgErr.Code, "08")
+	return pgerr.Code(err) == "" || pgerr.In(err, pgerr.OperatorIntervention, pgerr.ConnectionException)
 }
 
 // begin waits, under the lock, until the work in tx may begin.
@@ -386,5 +385,5 @@ func create(t *driver.Target) string {
 		schema = "return" // the settings, which follow, refuse it
 	}
 	return fmt.Sprintf("do $tenantry$ begin if not exists (select from pg_catalog.pg_namespace where nspname = %s) then %s; end if; if pg_catalog.to_regclass(%s) is null then %s; end if; end $tenantry$; ",
-		driver.Literal(t.Schema), schema, driver.Literal(string(table)), table.createSQL())
+		sqltext.Literal(t.Schema), schema, sqltext.Literal(string(table)), table.createSQL())
 }

@@ -4,18 +4,16 @@ import (
 	"context"
 	"crypto/rand"
 	_ "embed"
-	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/semaphore"
 
 	"github.com/tenantry/tenantry/internal/driver"
+	"github.com/tenantry/tenantry/internal/pgerr"
 	"github.com/tenantry/tenantry/scope"
 )
 
@@ -70,11 +68,11 @@ func startedBy() string {
 // deadlock. The first time in a database it makes the tables.
 func (l *ledger) do(ctx context.Context, f func(*pgx.Conn) error) error {
 	err := l.try(ctx, f)
-	for try := 1; isCode(err, "40P01") && try < maxTries && wait(ctx, pause(try)) == nil; try++ {
+	for try := 1; pgerr.Is(err, pgerr.DeadlockDetected) && try < maxTries && wait(ctx, pause(try)) == nil; try++ {
 		err = l.try(ctx, f)
 	}
 	switch {
-	case isCode(err, "42501"):
+	case pgerr.Is(err, pgerr.InsufficientPrivilege):
 		return fmt.Errorf("migrator: the ledger: %w: the user of the connection must own the schema tenantry, or be allowed to create it: see WithDirect", err)
 	case err != nil:
 		return fmt.Errorf("migrator: the ledger: %w", err)
@@ -84,7 +82,7 @@ func (l *ledger) do(ctx context.Context, f func(*pgx.Conn) error) error {
 
 func (l *ledger) try(ctx context.Context, f func(*pgx.Conn) error) error {
 	err := l.target.Lend(ctx, f)
-	if !isCode(err, "42P01", "3F000") {
+	if !pgerr.Is(err, pgerr.UndefinedTable, pgerr.InvalidSchemaName) {
 		return err
 	}
 	if err := l.target.Lend(ctx, func(c *pgx.Conn) error { return makeLedger(ctx, c) }); err != nil {
@@ -126,12 +124,6 @@ func makeLedger(ctx context.Context, c *pgx.Conn) error {
 		_, err := tx.Exec(ctx, ledgerSQL, pgx.QueryExecModeSimpleProtocol)
 		return err
 	})
-}
-
-// isCode reports whether PostgreSQL has refused with one of the SQLSTATEs.
-func isCode(err error, codes ...string) bool {
-	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && slices.Contains(codes, pgErr.Code)
 }
 
 // entry is a row of the ledger.

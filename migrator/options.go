@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tenantry/tenantry/internal/driver"
+	"github.com/tenantry/tenantry/internal/option"
 )
 
 const (
@@ -44,16 +45,9 @@ type config struct {
 
 func newConfig(opts []Option) (config, error) {
 	c := config{concurrency: defaultConcurrency, lockTimeout: defaultLockTimeout, lease: defaultLease, progress: func(Event) {}, logger: slog.Default()}
-	var errs []error
-	for _, o := range opts {
-		if o == nil {
-			errs = append(errs, errors.New("migrator: an option is nil: leave it out"))
-			continue
-		}
-		errs = append(errs, o(&c))
-	}
+	err := option.Apply("migrator", &c, opts)
 	c.progress = survived(c.progress, c.logger)
-	return c, errors.Join(errs...)
+	return c, err
 }
 
 // WithConcurrency sets how many tenants this process migrates at a time. The

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/tenantry/tenantry/internal/option"
 	"github.com/tenantry/tenantry/scope"
 )
 
@@ -85,13 +86,8 @@ type order struct {
 
 func (m *Migrator) newOrder(kind orderKind, opts []RunOption) (*order, error) {
 	o := &order{Kind: kind, List: m.migrations.Fingerprint(), m: m}
-	for _, opt := range opts {
-		if opt == nil {
-			return nil, errors.New("migrator: an option is nil: leave it out")
-		}
-		if err := opt(o); err != nil {
-			return nil, err
-		}
+	if err := option.Apply("migrator", o, opts); err != nil {
+		return nil, err
 	}
 	if kind != applying && o.To != "" {
 		return nil, errors.New("migrator: To is for Run: a rollback is told by itself how far it goes")

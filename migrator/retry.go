@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/tenantry/tenantry/internal/pgerr"
 )
 
 // maxTries is how often something is tried that is worth another try.
@@ -49,7 +51,7 @@ func (e *executor) retryLocks(a attempt, tried func(try int, err error), did fun
 	for try := 1; ; try++ {
 		tried(try, nil)
 		err = e.runAttemptSafely(a, &out)
-		if !isCode(err, "55P03", "40P01") || try == maxTries || a.ctx.Err() != nil {
+		if !pgerr.Is(err, pgerr.LockNotAvailable, pgerr.DeadlockDetected) || try == maxTries || a.ctx.Err() != nil {
 			return out, err
 		}
 		a.listed = nil // what was done is not in it

@@ -8,7 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"gorm.io/gorm"
 
-	"github.com/tenantry/tenantry/internal/driver"
+	"github.com/tenantry/tenantry/internal/sqltext"
 )
 
 // trackingTable is the table of applied migrations, as gormigrate makes it, by its
@@ -80,9 +80,9 @@ func (t trackingTable) record(done []step) string {
 	var added, removed []string
 	for _, s := range done {
 		if s.back {
-			removed = append(removed, driver.Literal(s.migration.ID))
+			removed = append(removed, sqltext.Literal(s.migration.ID))
 		} else {
-			added = append(added, "("+driver.Literal(s.migration.ID)+")")
+			added = append(added, "("+sqltext.Literal(s.migration.ID)+")")
 		}
 	}
 	var statements []string

@@ -13,19 +13,6 @@ import (
 // Option changes what [New] builds.
 type Option func(*config) error
 
-// applyAll applies options of any kind, and joins their errors. A nil one is
-// mostly a forgotten condition.
-func applyAll[T any, O ~func(*T) error](opts []O, to *T) (err error) {
-	for _, o := range opts {
-		if o == nil {
-			err = errors.Join(err, errors.New("plugin: an option is nil: leave it out"))
-			continue
-		}
-		err = errors.Join(err, o(to))
-	}
-	return err
-}
-
 type config struct {
 	maxConns int32
 	hooks    []func(*pgxpool.Config) error

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tenantry/tenantry/internal/driver"
 	"github.com/tenantry/tenantry/internal/guard"
+	"github.com/tenantry/tenantry/internal/option"
 )
 
 // Plugin is a gorm.Plugin for one database. It is safe for concurrent use.
@@ -41,7 +42,7 @@ func New(strategy Strategy, opts ...Option) *Plugin {
 	if s, ok := strategy.(interface{ check() error }); ok {
 		p.err = errors.Join(p.err, s.check())
 	}
-	p.err = errors.Join(p.err, applyAll(opts, &p.config))
+	p.err = errors.Join(p.err, option.Apply("plugin", &p.config, opts))
 	return p
 }
 

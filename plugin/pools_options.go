@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tenantry/tenantry/internal/option"
 )
 
 // PoolsOption changes what [NewPools] and [ByDatabase] build.
@@ -76,7 +78,7 @@ func WithDatabaseConfig(f func(*pgxpool.Config) error) PoolsOption {
 
 func newPoolsConfig(opts []PoolsOption) (poolsConfig, error) {
 	c := poolsConfig{budget: 100, perPlace: 4, ttl: 5 * time.Minute}
-	err := applyAll(opts, &c)
+	err := option.Apply("plugin", &c, opts)
 	c.perPlace = min(c.perPlace, c.budget)
 	return c, err
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/tenantry/tenantry/internal/option"
 	"github.com/tenantry/tenantry/scope"
 )
 
@@ -78,7 +79,7 @@ func BySchema(opts ...SchemaOption) Strategy {
 		name:  func(t scope.Tenant) string { return "tenant_" + t.String() },
 		scope: []string{"public"},
 	}
-	s.err = applyAll(opts, s)
+	s.err = option.Apply("plugin", s, opts)
 	return s
 }
 

@@ -263,7 +263,13 @@ func TestRawTransactionControl(t *testing.T) {
 		err := a.Transaction(func(tx *gorm.DB) error { return tx.Exec(sql).Error })
 		mustSay(t, err, "transaction")
 	}
-	for _, sql := range []string{"begin; update invoices set cents = 5; commit", "commit; update invoices set cents = 5"} {
+	for _, sql := range []string{
+		"begin; update invoices set cents = 5; commit", "commit; update invoices set cents = 5",
+		`select E'a''\''; commit; update invoices set cents = 5 --'`,
+		"create function f() returns void begin atomic end; end; update invoices set cents = 5",
+		"create or replace view v as select x.begin atomic from (select 1 as begin) x; end; update invoices set cents = 5",
+		"create domain atomic as int; create function f(begin atomic) returns int language sql as 'select 1'; end; update invoices set cents = 5",
+	} {
 		mustSay(t, a.Exec(sql).Error, "db.Transaction")
 	}
 	var cents int64

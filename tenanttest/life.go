@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tenantry/tenantry/internal/pgerr"
 )
 
 // life tells other processes that this one lives. It is an advisory lock, which the
@@ -102,7 +102,7 @@ func bury(ctx context.Context, pool *pgxpool.Pool, key int64) error {
 	if !dead {
 		return nil
 	}
-	if err := dropAll(ctx, pool, key); !isCode(err, "55P03") { // lock_not_available
+	if err := dropAll(ctx, pool, key); !pgerr.Is(err, pgerr.LockNotAvailable) {
 		return err
 	}
 	return nil
@@ -124,10 +124,4 @@ func dropAll(ctx context.Context, pool *pgxpool.Pool, key int64) error {
 		errs = append(errs, (&schema{name: name}).drop(ctx, pool))
 	}
 	return errors.Join(errs...)
-}
-
-// isCode reports whether err is PostgreSQL's error of that code.
-func isCode(err error, code string) bool {
-	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && strings.EqualFold(pgErr.Code, code)
 }

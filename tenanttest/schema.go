@@ -11,7 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/tenantry/tenantry/internal/driver"
+	"github.com/tenantry/tenantry/internal/pgerr"
+	"github.com/tenantry/tenantry/internal/sqltext"
 )
 
 // patience is how long a lock is waited for. By then the contexts of the test have
@@ -144,7 +145,7 @@ func (s *schema) empty(ctx context.Context, tx pgx.Tx, tables []string) (catalog
 func (s *schema) rewind() string {
 	var sql strings.Builder
 	for _, q := range s.sequences {
-		fmt.Fprintf(&sql, "select pg_catalog.setval(%s, %s); ", driver.Literal(s.qualified(q.name)), q.state)
+		fmt.Fprintf(&sql, "select pg_catalog.setval(%s, %s); ", sqltext.Literal(s.qualified(q.name)), q.state)
 	}
 	return sql.String()
 }
@@ -168,7 +169,7 @@ func (s *schema) drop(ctx context.Context, pool *pgxpool.Pool) error {
 		_, err := tx.Exec(ctx, "drop schema if exists "+pgx.Identifier{s.name}.Sanitize()+" cascade")
 		return err
 	})
-	if isCode(err, "55P03") { // lock_not_available
+	if pgerr.Is(err, pgerr.LockNotAvailable) {
 		return fmt.Errorf("tenanttest: a transaction on the tenant's tables is still open when the test has ended, roll it back or commit: %w", err)
 	}
 	if err != nil {

@@ -3,6 +3,7 @@ package driver
 import (
 	"errors"
 
+	"github.com/tenantry/tenantry/internal/sqltext"
 	"github.com/tenantry/tenantry/internal/wire"
 )
 
@@ -16,7 +17,7 @@ func (c *conn) compose(s *statement) (g wire.Group, err error) {
 	l, n := c.lease, c.lease.link.names
 	named := l.mayName()
 	if c.phase() == txOpen {
-		named = named && !l.changed && l.conn().PgConn().TxStatus() == 'T' && !hasLiteral(s.query)
+		named = named && !l.changed && l.conn().PgConn().TxStatus() == 'T' && !sqltext.HasLiteral(s.query)
 	}
 	n.begin(named)
 	g = wire.Group{OIDs: s.oids}
@@ -59,15 +60,4 @@ func (c *conn) lead(s *statement) error {
 	}
 	n.args = l.target.arguments(n.args[:0])
 	return sh.run(&n.lead, n.args...)
-}
-
-// hasLiteral reports whether a text may have a constant whose meaning a setting can change, such
-// as the time zone. In a transaction a function may have set one.
-func hasLiteral(text string) bool {
-	for i, c := range []byte(text) {
-		if c == '\'' || c == '$' && (i+1 == len(text) || text[i+1] < '0' || text[i+1] > '9') {
-			return true
-		}
-	}
-	return false
 }

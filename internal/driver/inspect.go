@@ -3,6 +3,8 @@ package driver
 import (
 	"errors"
 	"strings"
+
+	"github.com/tenantry/tenantry/internal/sqltext"
 )
 
 var (
@@ -16,18 +18,18 @@ var (
 )
 
 // inspect refuses texts that would take a statement from under its settings.
-func (c *conn) inspect(query string) (traits, error) {
-	t := traitsOf(query)
+func (c *conn) inspect(query string) (sqltext.Traits, error) {
+	t := sqltext.Scan(query)
 	switch {
 	case strings.IndexByte(query, '\\') >= 0 && c.lease.conn().PgConn().ParameterStatus("standard_conforming_strings") == "off":
 		return t, errBackslash
-	case t.control && c.tx != nil:
+	case t.Control && c.tx != nil:
 		return t, errControlInTx
-	case t.control && c.noControl:
+	case t.Control && c.noControl:
 		return t, errControlOutside
-	case t.control && t.commands > 1:
+	case t.Control && t.Commands > 1:
 		return t, errControlInScript
-	case t.taints && c.lease.link.pooled():
+	case t.SessionState && c.lease.link.pooled():
 		return t, errTaintPooled
 	}
 	return t, nil
@@ -35,10 +37,10 @@ func (c *conn) inspect(query string) (traits, error) {
 
 // taint marks the session that a statement has left state in, if only for its
 // transaction. Only after the statement is it sure which session that is.
-func (c *conn) taint(t traits) {
+func (c *conn) taint(t sqltext.Traits) {
 	if c.lease == nil {
 		return
 	}
-	c.lease.tainted = c.lease.tainted || t.taints || t.opaque
-	c.lease.changed = c.lease.changed || t.sets
+	c.lease.tainted = c.lease.tainted || t.SessionState || t.HasDo
+	c.lease.changed = c.lease.changed || t.Sets
 }

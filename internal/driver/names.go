@@ -124,7 +124,7 @@ const usualColumns = 16
 // use returns the statement under whose name s is to be sent, which may be new to the
 // server, or nil if s is to be sent without a name.
 func (n *names) use(l *lease, s *statement) *hotStatement {
-	if !n.named || s.unnamed || !s.traits.repeats || len(s.query) > longestHot || !l.target.leadsToOneSchema() {
+	if !n.named || s.unnamed || !s.traits.Repeats || len(s.query) > longestHot || !l.target.leadsToOneSchema() {
 		return nil
 	}
 	key := hotKey{scope: l.scope, settings: l.target.key(), query: s.query, oids: oidsKey(s.oids)}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+
+	"github.com/tenantry/tenantry/internal/sqltext"
 )
 
 // SettingsAgain sets the settings of the open transaction once more, and then runs the
@@ -85,5 +87,5 @@ func (t *Target) PathCheckSQL() string {
 	if i < 0 {
 		return ""
 	}
-	return "select " + RefuseUnless("pg_catalog.current_setting('"+searchPath+"') = "+Literal(t.Settings[i].Value), "tenantry: search_path leads elsewhere at the end of the transaction")
+	return "select " + RefuseUnless("pg_catalog.current_setting('"+searchPath+"') = "+sqltext.Literal(t.Settings[i].Value), "tenantry: search_path leads elsewhere at the end of the transaction")
 }

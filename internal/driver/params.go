@@ -40,7 +40,7 @@ func (c *conn) encode(ctx context.Context, s *statement) error {
 // server has described. If a remembered type does not fit, it asks again.
 func (c *conn) encodeTyped(ctx context.Context, s *statement, at []int) error {
 	types := &c.connector.types
-	s.typed = typeKeyOf(c.lease, s.query)
+	s.typed = c.lease.typeKey(s.query)
 	if oids, ok := types.get(s.typed); ok && s.encodeFor(c.lease.conn().TypeMap(), oids, at) == nil {
 		return nil
 	}
@@ -48,7 +48,7 @@ func (c *conn) encodeTyped(ctx context.Context, s *statement, at []int) error {
 	if err := c.do(ctx, described); err != nil {
 		return err
 	}
-	s.typed = typeKeyOf(c.lease, s.query) // to describe it may have taken another session
+	s.typed = c.lease.typeKey(s.query) // to describe it may have taken another session
 	types.put(s.typed, described.types)
 	return s.encodeFor(c.lease.conn().TypeMap(), described.types, at)
 }

@@ -104,11 +104,11 @@ func TestTypeCacheIsBounded(t *testing.T) { //nolint:paralleltest // it measures
 	}
 	for name, fill := range tests {
 		var c typeCache
-		often := typeKeyOf(Scope{}, "often")
+		often := newTypeKey(0, "", "often")
 		c.put(often, []uint32{7})
 		before := heap()
 		fill(func(query string, params int) {
-			c.put(typeKeyOf(Scope{}, strings.Clone(query)), make([]uint32, params))
+			c.put(newTypeKey(0, "", strings.Clone(query)), make([]uint32, params))
 			if _, ok := c.get(often); !ok {
 				t.Fatalf("%s: what is asked for all the time was forgotten", name)
 			}

@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 
+	"github.com/tenantry/tenantry/internal/pgerr"
 	"github.com/tenantry/tenantry/internal/wire"
 )
 
@@ -167,7 +168,7 @@ func RefusesParameter(err error) bool {
 		return false
 	}
 	var pgErr *pgconn.PgError
-	if !errors.As(err, &pgErr) || pgErr.Code != "08P01" {
+	if !errors.As(err, &pgErr) || pgErr.Code != pgerr.ProtocolViolation {
 		return false
 	}
 	named := func(s Setting) bool { return strings.Contains(strings.ToLower(pgErr.Message), s.Name) }

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/tenantry/tenantry/internal/pgserver/pgtest"
+	"github.com/tenantry/tenantry/internal/sqltext"
 )
 
 // printed are the types that prints knows, and others that a column may get.
@@ -87,9 +88,9 @@ func setZone(t testing.TB, conn *pgx.Conn, name string) *time.Location {
 // serverPrints asks the server whether a type prints a text as it is.
 func serverPrints(conn *pgx.Conn, typ, text string) bool {
 	var same bool
-	sql := fmt.Sprintf("select ($1::%s)::text = %s", typ, Literal(text))
+	sql := fmt.Sprintf("select ($1::%s)::text = %s", typ, sqltext.Literal(text))
 	if typ == "bpchar" { // its cast would cut off the spaces
-		sql = "select concat($1::bpchar) = " + Literal(text)
+		sql = "select concat($1::bpchar) = " + sqltext.Literal(text)
 	}
 	return conn.QueryRow(context.Background(), sql, text).Scan(&same) == nil && same
 }

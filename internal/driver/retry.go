@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"math"
-	"slices"
-	"strings"
+
+	"github.com/tenantry/tenantry/internal/pgerr"
+	"github.com/tenantry/tenantry/internal/sqltext"
 )
 
 // phase is how far the transaction of a connection has come.
@@ -86,7 +87,7 @@ var limits = [reasons][phases]int{
 
 // reason says why s may go once more, given the reply to it.
 func (c *conn) reason(s *statement, r reply) reason {
-	l, code := c.lease, codeOf(r.err)
+	l := c.lease
 	switch {
 	case r.err == nil:
 		return final
@@ -96,17 +97,17 @@ func (c *conn) reason(s *statement, r reply) reason {
 		return silentBreak
 	case r.ours && Refuses(r.err, refusalTemp):
 		return foreignTemp
-	case r.ours && !l.link.pooled() && (code == codeNoRight || Refuses(r.err, refusalUsage)):
+	case r.ours && !l.link.pooled() && (pgerr.Is(r.err, pgerr.InsufficientPrivilege) || Refuses(r.err, refusalUsage)):
 		return foreignRole
-	case code == codeNoStatement && (r.ours || r.unbound), r.unbound && !r.ours && mayBeOutdated(r.err):
+	case pgerr.Is(r.err, pgerr.InvalidSQLStatementName) && (r.ours || r.unbound), r.unbound && !r.ours && mayBeOutdated(r.err):
 		return staleName
-	case s.form == asText && refusedBy(r.err, codeSyntax, "exec_parse_message"):
+	case s.form == asText && pgerr.RaisedBy(r.err, pgerr.SyntaxError, "exec_parse_message"):
 		return severalCommands
 	case s.form == asScript && r.unparsed:
 		return unparsed
-	case s.form == asText && refusedBy(r.err, codeInTransaction, "PreventInTransactionBlock"),
-		s.form == asScript && s.traits.code && s.traits.commands == 1 &&
-			(refusedBy(r.err, codeInTransaction, "PreventInTransactionBlock") || refusedBy(r.err, codeTermination, "_SPI_commit", "_SPI_rollback")):
+	case s.form == asText && pgerr.RaisedBy(r.err, pgerr.ActiveSQLTransaction, "PreventInTransactionBlock"),
+		s.form == asScript && s.traits.Code && s.traits.Commands == 1 &&
+			(pgerr.RaisedBy(r.err, pgerr.ActiveSQLTransaction, "PreventInTransactionBlock") || pgerr.RaisedBy(r.err, pgerr.InvalidTransactionTermination, "_SPI_commit", "_SPI_rollback")):
 		return outsideOnly
 	}
 	return final
@@ -139,7 +140,7 @@ func (c *conn) prepareRetry(ctx context.Context, why reason, s *statement, r rep
 		}
 		return true, c.replace(ctx)
 	case staleName:
-		if codeOf(r.err) == codeNoStatement {
+		if pgerr.Is(r.err, pgerr.InvalidSQLStatementName) {
 			l.link.names.forget()
 		} else {
 			l.link.names.end(l.link.names.hot)
@@ -185,21 +186,21 @@ func (c *conn) rollBack(ctx context.Context) {
 func (l *lease) worksAsItself(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
-	results, err := l.conn().PgConn().Exec(ctx, "select current_user = session_user and session_user = "+Literal(l.conn().Config().User)).ReadAll()
+	results, err := l.conn().PgConn().Exec(ctx, "select current_user = session_user and session_user = "+sqltext.Literal(l.conn().Config().User)).ReadAll()
 	return err == nil && string(results[0].Rows[0][0]) == "t"
 }
 
-// mayBeOutdated reports whether a statement kept by name may fail with err because it is older than
-// what it works on (Appendix A of the PostgreSQL manual). All that is a name's fault fails in Bind.
+// mayBeOutdated reports whether a statement kept by name may fail with err because it is
+// older than what it works on. All that is a name's fault fails in Bind.
 func mayBeOutdated(err error) bool {
-	code := codeOf(err)
-	if code == codeCachedPlan {
-		return refusedBy(err, code, "RevalidateCachedQuery")
-	}
-	return strings.HasPrefix(code, "42") && code != codeNoRight ||
-		slices.Contains([]string{codeInternal, codeInvalidText, codeOutOfRange, codeInvalidDate, codeDateOverflow}, code)
+	return pgerr.RaisedBy(err, pgerr.FeatureNotSupported, "RevalidateCachedQuery") || // the columns of the result have changed
+		pgerr.In(err, pgerr.SyntaxErrorOrAccessRuleViolation) && !pgerr.Is(err, pgerr.InsufficientPrivilege) ||
+		pgerr.Is(err, pgerr.InternalError, // a type is gone
+			pgerr.InvalidTextRepresentation, pgerr.NumericValueOutOfRange, pgerr.InvalidDatetimeFormat, pgerr.DatetimeFieldOverflow) // the type of a parameter has changed
 }
 
 // neverBegan reports whether the reply says, of a session that is closed, that it was ended before
 // anything was begun.
-func neverBegan(r reply) bool { return !r.sent || endsSession(r.err) && (r.ours || r.first == 'E') }
+func neverBegan(r reply) bool {
+	return !r.sent || pgerr.In(r.err, pgerr.OperatorIntervention) && (r.ours || r.first == 'E')
+}

@@ -11,6 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/tenantry/tenantry/internal/pgerr"
+	"github.com/tenantry/tenantry/internal/sqltext"
 	"github.com/tenantry/tenantry/internal/wire"
 )
 
@@ -100,7 +102,7 @@ func (c *conn) read(g wire.Group, err error) reply {
 		l.tainted = true
 		err = errors.New("tenantry: a statement passed without its settings; this is a bug of tenantry")
 	}
-	passed := f.Passed() && (err == nil || codeOf(err) != "")
+	passed := f.Passed() && (err == nil || pgerr.Code(err) != "")
 	if sent {
 		l.link.names.settle(f, passed, err == nil)
 	}
@@ -129,12 +131,12 @@ func (c *conn) exchangeText(ctx context.Context, s *statement) reply {
 func (l *lease) exchangeScript(ctx context.Context, lead string, s *statement, rows func([]string) error) (r reply) {
 	tag, _ := l.traced(ctx, s.query, func(ctx context.Context) (tag pgconn.CommandTag, err error) {
 		tag, r = l.message(ctx, lead, s.query, rows)
+		if s.traits.Commands == 0 { // what it says is of the settings
+			tag = pgconn.CommandTag{}
+		}
 		return tag, r.err
 	})
-	s.result = driver.ResultNoRows
-	if s.traits.commands > 0 {
-		s.result = driver.RowsAffected(tag.RowsAffected())
-	}
+	s.result = driver.RowsAffected(tag.RowsAffected())
 	return r
 }
 
@@ -174,7 +176,7 @@ func (l *lease) message(ctx context.Context, lead, text string, rows func([]stri
 		pgErr.Position -= at
 		unparsed = f.Completed() == 0
 	}
-	passed := f.Completed() >= traitsOf(lead).commands
+	passed := f.Completed() >= sqltext.Scan(lead).Commands
 	r = reply{err: retryable(err), first: f.First(), unparsed: unparsed, ours: err != nil && !passed && !unparsed}
 	if passed {
 		l.fresh = false

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+
+	"github.com/tenantry/tenantry/internal/sqltext"
 )
 
 // statement is what goes to the server for an application: a text with its arguments,
@@ -12,7 +14,7 @@ type statement struct {
 	form   form
 	query  string
 	args   []any // as they were given: each try encodes them, for the place where it goes
-	traits traits
+	traits sqltext.Traits
 
 	unnamed bool // it goes without a name: the one that the session keeps for it was stale
 	discard bool // temporary tables are dropped in front of it
@@ -57,13 +59,13 @@ func (c *conn) admit(ctx context.Context, form form, query string, args []driver
 		return nil, err
 	}
 	t, err := c.inspect(query)
-	if err == nil && t.streams { // on a connection that Work has lent there is a way
+	if err == nil && t.Copies { // on a connection that Work has lent there is a way
 		err = errCopy
 	}
 	if err == nil {
-		err = c.refuseHidden(ctx, temporaries(query))
+		err = c.refuseHidden(ctx, sqltext.TempNames(query))
 	}
-	if c.connector.Comments && t.commands > 0 {
+	if c.connector.Comments && t.Commands > 0 {
 		query = commented(query, l.scope)
 	}
 	return &statement{form: form, query: query, args: values, traits: t}, err
@@ -75,7 +77,7 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 	if err != nil {
 		return nil, err
 	}
-	if s.traits.code && c.tx == nil {
+	if s.traits.Code && c.tx == nil {
 		return nil, errCodeQueried
 	}
 	err = c.do(ctx, s)
@@ -98,7 +100,7 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 	switch {
 	case len(s.args) == 0:
 		s.form = c.formOf(s.traits)
-	case s.traits.code && c.tx == nil:
+	case s.traits.Code && c.tx == nil:
 		return c.execCode(ctx, s)
 	}
 	err = c.do(ctx, s)
@@ -112,9 +114,9 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 //
 // CALL and DO start as a script: there the server lets their code end no transaction, and with it
 // the settings.
-func (c *conn) formOf(t traits) form {
+func (c *conn) formOf(t sqltext.Traits) form {
 	switch p := c.phase(); {
-	case p == txOpen, t.commands != 1, p == noTx && t.code, p == txPending && !c.tx.preamble.empty():
+	case p == txOpen, t.Commands != 1, p == noTx && t.Code, p == txPending && !c.tx.preamble.empty():
 		return asScript
 	}
 	return asText

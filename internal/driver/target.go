@@ -9,6 +9,9 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tenantry/tenantry/internal/pgerr"
+	"github.com/tenantry/tenantry/internal/sqltext"
 )
 
 // Locator says where the statements of a scope run. It is called for every
@@ -89,7 +92,7 @@ func (e *ownError) Unwrap() error { return e.err }
 func Refuses(err error, words string) bool {
 	var own *ownError
 	var pgErr *pgconn.PgError
-	return err != nil && errors.As(err, &own) && errors.As(own.err, &pgErr) && pgErr.Code == codeNoSetting && strings.Contains(pgErr.Message, words)
+	return err != nil && errors.As(err, &own) && errors.As(own.err, &pgErr) && pgErr.Code == pgerr.UndefinedObject && strings.Contains(pgErr.Message, words)
 }
 
 const searchPath = "search_path"
@@ -122,7 +125,7 @@ func (t *Target) check() error {
 
 // script returns what applies the settings as text, for the simple protocol.
 func (t *Target) script(p Preamble, d duration, h hygiene) string {
-	s, first, end := t.query(p, d, h, Literal), "", ""
+	s, first, end := t.query(p, d, h, sqltext.Literal), "", ""
 	if s != "" {
 		end = "; "
 	}
@@ -270,14 +273,4 @@ func (t *Target) reset() string {
 		b.WriteString("reset " + s.Name + "; ")
 	}
 	return b.String()
-}
-
-// Literal quotes v as a string constant that reads the same whatever
-// standard_conforming_strings is.
-func Literal(v string) string {
-	v = strings.ReplaceAll(v, "'", "''")
-	if strings.Contains(v, `\`) {
-		return " E'" + strings.ReplaceAll(v, `\`, `\\`) + "'"
-	}
-	return "'" + v + "'"
 }

@@ -6,129 +6,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/tenantry/tenantry/internal/sqltext"
 )
-
-// temporaries returns the names of the temporary tables, views and sequences that a
-// text makes, as the text writes them. CREATE and INTO are reserved words, so that
-// nothing else stands behind them outside of quotes.
-func temporaries(query string) (names []string) {
-	if !saysTemp(query) && !strings.Contains(query, "&") { // U&"pg\005ftemp"
-		return nil
-	}
-	words := slices.Collect(tokens(query))
-	for i := range words {
-		var at int
-		var temporary bool
-		switch {
-		case strings.EqualFold(words[i], "create"):
-			at, temporary = afterCreate(words, i+1)
-		case strings.EqualFold(words[i], "into") && !named(words, i-1, "insert", "merge"):
-			at, temporary = afterTemp(words, i+1)
-			at = pass(words, at, "table")
-		default:
-			continue
-		}
-		qualifiers, name := nameAt(words, at)
-		if name != "" && (temporary || slices.ContainsFunc(qualifiers, isTempSchema)) {
-			names = append(names, name)
-		}
-	}
-	return names
-}
-
-// saysTemp reports whether a text has the letters of TEMP. Every statement is asked, and most have few
-// letters P.
-func saysTemp(query string) bool {
-	for _, p := range []byte{'p', 'P'} {
-		for from := 0; ; {
-			n := strings.IndexByte(query[from:], p)
-			if n < 0 {
-				break
-			}
-			if around(query, from+n, "tem", "") {
-				return true
-			}
-			from += n + 1
-		}
-	}
-	return false
-}
-
-// afterCreate returns where the name stands that a CREATE makes a relation under, and
-// whether it says TEMP.
-func afterCreate(words []string, at int) (int, bool) {
-	if named(words, at, "or") && named(words, at+1, "replace") {
-		at += 2
-	}
-	at, temporary := afterTemp(words, at)
-	for named(words, at, "unlogged", "foreign", "materialized", "recursive") {
-		at++
-	}
-	if !named(words, at, "table", "view", "sequence") {
-		return len(words), false
-	}
-	at++
-	if named(words, at, "if") && named(words, at+1, "not") && named(words, at+2, "exists") {
-		at += 3
-	}
-	return at, temporary
-}
-
-// afterTemp passes over [LOCAL | GLOBAL] TEMP | TEMPORARY, if it is there.
-func afterTemp(words []string, at int) (int, bool) {
-	next := pass(words, at, "local", "global")
-	if named(words, next, "temp", "temporary") {
-		return next + 1, true
-	}
-	return at, false
-}
-
-// pass returns the place behind one of the words, if it stands at a place.
-func pass(words []string, at int, options ...string) int {
-	if named(words, at, options...) {
-		at++
-	}
-	return at
-}
-
-// named reports whether one of the options stands at a place.
-func named(words []string, at int, options ...string) bool {
-	return at >= 0 && at < len(words) && slices.ContainsFunc(options, func(o string) bool { return strings.EqualFold(words[at], o) })
-}
-
-// nameAt returns the parts of the name at a place. The name is "" if none is there.
-func nameAt(words []string, at int) (qualifiers []string, name string) {
-	for at < len(words) {
-		if name = words[at]; name[0] != '"' && !wordByte(name[0]) {
-			return nil, ""
-		}
-		at++
-		if strings.EqualFold(name, "u") && named(words, at, "&") && at+1 < len(words) {
-			name, at = "U&"+words[at+1], at+2
-		}
-		for at < len(words) && words[at][0] == '"' { // a doubled quote is two tokens
-			name += words[at]
-			at++
-		}
-		if !named(words, at, ".") {
-			return qualifiers, name
-		}
-		qualifiers = append(qualifiers, name)
-		at++
-	}
-	return nil, ""
-}
-
-// isTempSchema reports whether a name is pg_temp, or the name that PostgreSQL gives it
-// in one session. What is written in Unicode escapes may be.
-func isTempSchema(name string) bool {
-	if strings.HasPrefix(name, `"`) {
-		return strings.HasPrefix(strings.Trim(name, `"`), "pg_temp")
-	}
-	return strings.HasPrefix(strings.ToLower(name), "pg_temp") || isEscaped(name)
-}
-
-func isEscaped(name string) bool { return strings.HasPrefix(name, `U&"`) }
 
 var errEscapedTemp = errors.New("tenantry: a temporary table's name is written with Unicode escapes, and can't be compared with the tenant's tables: write it without")
 
@@ -139,7 +19,7 @@ func (c *conn) refuseHidden(ctx context.Context, names []string) error {
 	if len(names) == 0 || !c.lease.target.searchesTempLast() {
 		return nil
 	}
-	if slices.ContainsFunc(names, isEscaped) {
+	if slices.ContainsFunc(names, sqltext.IsEscaped) {
 		return errEscapedTemp
 	}
 	s := &statement{form: asColumn, query: hiddenBy(names)}
@@ -180,7 +60,7 @@ func errHidden(found []string) error {
 func hiddenBy(names []string) string {
 	values := make([]string, len(names))
 	for i, n := range names {
-		values[i] = "(pg_catalog.to_regclass(" + Literal(n) + "))"
+		values[i] = "(pg_catalog.to_regclass(" + sqltext.Literal(n) + "))"
 	}
 	return "select distinct pg_catalog.format('%I.%I', n.nspname, t.relname) from (values " + strings.Join(values, ",") + `) as named (id)
 		join pg_catalog.pg_class t on t.oid operator(pg_catalog.=) named.id join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) t.relnamespace

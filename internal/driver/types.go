@@ -26,12 +26,14 @@ type typeKey struct {
 	query    string // the text, or its digest behind a NUL byte, which no text has
 }
 
-func typeKeyOf(l *lease, query string) typeKey {
+func (l *lease) typeKey(query string) typeKey { return newTypeKey(l.link.pool.number, l.target.key(), query) }
+
+func newTypeKey(pool uint64, settings, query string) typeKey {
 	if len(query) > longestTyped {
 		digest := sha256.Sum256([]byte(query))
 		query = "\x00" + string(digest[:])
 	}
-	return typeKey{pool: l.link.pool.number, settings: l.target.key(), query: query}
+	return typeKey{pool: pool, settings: settings, query: query}
 }
 
 // typeCache remembers the parameter types of queries. It is bounded: when the

@@ -6,6 +6,8 @@ import (
 	"errors"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/tenantry/tenantry/internal/sqltext"
 )
 
 // Work is a function that gets the real connection. Passed as the only argument
@@ -31,13 +33,13 @@ func (c *conn) work(ctx context.Context, f Work) (driver.Result, error) {
 	l.link.filter.Watch(func(name, sql string) error {
 		t, err := c.inspect(sql)
 		if name != "" { // a prepared statement stays in the session
-			t.taints = true
+			t.SessionState = true
 		}
-		if err == nil && t.taints && l.link.pooled() {
+		if err == nil && t.SessionState && l.link.pooled() {
 			err = errTaintPooled
 		}
 		c.taint(t)
-		temporary = append(temporary, temporaries(sql)...)
+		temporary = append(temporary, sqltext.TempNames(sql)...)
 		refused = errors.Join(refused, err)
 		return err
 	})

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/tenantry/tenantry/internal/pgerr"
 )
 
 // refusedPause keeps workers from trying thousands of times while the pooler starts.
@@ -50,7 +52,7 @@ func killed(err error) bool {
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) {
 		crashed := slices.ContainsFunc(crashes[:], func(words string) bool { return strings.Contains(pgErr.Message, words) })
-		return pgErr.Code == "57P01" /* admin_shutdown */ || pgErr.Code == "08P01" && crashed
+		return pgErr.Code == pgerr.AdminShutdown || pgErr.Code == pgerr.ProtocolViolation && crashed
 	}
 	for _, target := range []error{driver.ErrBadConn, io.ErrUnexpectedEOF, io.EOF, syscall.ECONNRESET, syscall.EPIPE, net.ErrClosed} {
 		if errors.Is(err, target) {
