@@ -9,9 +9,11 @@ import (
 const (
 	perSchema   = 20 * time.Millisecond // to make, and to remove its files
 	perDatabase = 150 * time.Millisecond
-	perOpening  = 200 * time.Millisecond // of a pattern
-	overhead    = 1.3                    // a slice takes longer than it is: the first units, the last ones, /proc
-	perMemory   = 400 * time.Microsecond // a statement of the long run
+	perOpening  = 200 * time.Millisecond  // of a pattern
+	overhead    = 1.3                     // a slice takes longer than it is: the first units, the last ones, /proc
+	perMemory   = 400 * time.Microsecond  // a statement of the long run
+	perCold     = 60 * time.Millisecond   // a connection on which cold reads are measured, without the delay
+	perDraining = 1500 * time.Millisecond // until the greedy tenant fills the pool, and until it is gone
 	serverStart = 3 * time.Second
 )
 
@@ -23,6 +25,10 @@ func (c config) estimate() time.Duration {
 		return (total + 2*time.Duration(c.statements)*perMemory).Round(time.Second)
 	}
 	total += time.Duration(min(most, c.databases)) * perDatabase
+	if c.greedy {
+		round := 3*c.slice + perDraining
+		return (total + time.Duration(len(c.delays)*c.rounds*len(c.kinds))*round).Round(time.Second)
+	}
 	for _, n := range c.tenants {
 		group := time.Duration(0)
 		for _, k := range c.kinds {
@@ -32,8 +38,24 @@ func (c config) estimate() time.Duration {
 			}
 		}
 		total += time.Duration(len(c.delays)) * group
+		if c.cold(n) {
+			for _, delay := range c.delays {
+				connections := coldConns * c.rounds * c.coldKinds()
+				total += time.Duration(connections) * (perCold + (warmUps+10)*delay)
+			}
+		}
 	}
 	return total.Round(time.Second)
+}
+
+// coldKinds returns how many patterns cold reads are measured of.
+func (c config) coldKinds() (n int) {
+	for _, k := range c.kinds {
+		if k.anyTenant {
+			n++
+		}
+	}
+	return n
 }
 
 // leftOut says whether a pattern that needs databases has been measured with all of them already,
