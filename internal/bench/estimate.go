@@ -14,6 +14,8 @@ const (
 	perMemory   = 400 * time.Microsecond  // a statement of the long run
 	perCold     = 60 * time.Millisecond   // a connection on which cold reads are measured, without the delay
 	perDraining = 1500 * time.Millisecond // until the greedy tenant fills the pool, and until it is gone
+	perWarmUp   = 300 * time.Microsecond  // a unit, without its round trips
+	warmUpTrips = 2                       // round trips of a unit
 	serverStart = 3 * time.Second
 )
 
@@ -30,22 +32,31 @@ func (c config) estimate() time.Duration {
 		return (total + time.Duration(len(c.delays)*c.rounds*len(c.kinds))*round).Round(time.Second)
 	}
 	for _, n := range c.tenants {
-		group := time.Duration(0)
-		for _, k := range c.kinds {
-			if !c.leftOut(k, n) {
-				cells := len(c.workers) * len(c.workloads)
-				group += perOpening + time.Duration(float64(cells*c.rounds)*float64(c.slice)*overhead)
+		for _, delay := range c.delays {
+			for _, k := range c.kinds {
+				if !c.leftOut(k, n) {
+					total += c.estimateKind(n, delay)
+				}
 			}
-		}
-		total += time.Duration(len(c.delays)) * group
-		if c.cold(n) {
-			for _, delay := range c.delays {
+			if c.cold(n) {
 				connections := coldConns * c.rounds * c.coldKinds()
 				total += time.Duration(connections) * (perCold + (warmUps+10)*delay)
 			}
 		}
 	}
 	return total.Round(time.Second)
+}
+
+// estimateKind returns how long one pattern takes with n tenants over one line.
+func (c config) estimateKind(n int, delay time.Duration) time.Duration {
+	cells := len(c.workers) * len(c.workloads)
+	total := perOpening + time.Duration(float64(cells*c.rounds)*float64(c.slice)*overhead)
+	for _, workers := range c.workers {
+		units := len(c.workloads) * c.warm * n
+		total += time.Duration(units) * perWarmUp
+		total += time.Duration(units/min(workers, c.conns)) * warmUpTrips * delay
+	}
+	return total
 }
 
 // coldKinds returns how many patterns cold reads are measured of.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -135,9 +136,11 @@ func ColdCourse(ctx context.Context, name string) (notes []string, measured int,
 type slow struct {
 	pattern
 	takes time.Duration
+	ended atomic.Int64
 }
 
-func (p slow) run(ctx context.Context, _ tenant, _ func(session) error) error {
+func (p *slow) run(ctx context.Context, _ tenant, _ func(session) error) error {
+	defer p.ended.Add(1)
 	return waitUntil(ctx, time.Now().Add(p.takes))
 }
 
@@ -148,15 +151,21 @@ const PoliteEvery = politeEvery
 // long at the server.
 func Polite(ctx context.Context, takes, slice time.Duration) ([]time.Duration, error) {
 	var s sample
-	c := &competitor{pattern: slow{takes: takes}}
+	c := &competitor{pattern: &slow{takes: takes}}
 	start := time.Now()
 	err := politeTenant(ctx, c, tenant{}, nil, start, start.Add(slice), &s)
 	return s.latencies, err
 }
 
-// BesideGreedy returns how many requests of a greedy tenant ended during work, if each takes a millisecond.
-func BesideGreedy(ctx context.Context, work func(context.Context) error) (ended int64, err error) {
-	return besideGreedy(ctx, &competitor{pattern: slow{takes: time.Millisecond}, tenants: make([]tenant, 1)}, work)
+// BesideGreedy returns how many requests of a greedy tenant ended before work and during it, if each takes
+// that long.
+func BesideGreedy(ctx context.Context, takes time.Duration, work func(context.Context) error) (before, during int64, err error) {
+	p := &slow{takes: takes}
+	during, err = besideGreedy(ctx, &competitor{pattern: p, tenants: make([]tenant, 1)}, func(ctx context.Context) error {
+		before = p.ended.Load()
+		return work(ctx)
+	})
+	return before, during, err
 }
 
 // Summary returns the Markdown of a run with 100 tenants, two numbers of workers and three patterns, of which
