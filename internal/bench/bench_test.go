@@ -77,7 +77,7 @@ func TestEveryPatternDoesEveryWorkload(t *testing.T) {
 		t.Errorf("rounds.csv has %d lines", n)
 	}
 	summary, err := os.ReadFile(filepath.Join(out, "summary.md"))
-	if err != nil || !strings.Contains(string(summary), "| a *gorm.DB and pool per tenant | out of connections |") {
+	if err != nil || !strings.Contains(string(summary), "| 20 | read | a *gorm.DB and pool per tenant |  | out of connections | out of connections |") {
 		t.Errorf("got the summary %s, %v", summary, err)
 	}
 	checkPlots(t, out, len(workloads)*2*2)
@@ -102,7 +102,7 @@ func checkCells(t *testing.T, cells []map[string]string, pattern, workload strin
 	if pattern == "pools" {
 		want = 4 // not for 20 tenants
 	}
-	for _, metric := range []string{"time_us", "units_per_s", "p50_us", "p99_us", "client_cpu_us", "allocations", "server_cpu_us", "memory_mb", "backends"} {
+	for _, metric := range []string{"time_us", "statements_per_s", "p50_us", "p99_us", "client_cpu_us", "allocations", "server_cpu_us", "memory_mb", "backends"} {
 		if seen[metric] != want || seen["absent"] != 8-want {
 			t.Errorf("%s, %s: %d cells have %s and %d are left out", pattern, workload, seen[metric], metric, seen["absent"])
 		}
@@ -205,6 +205,128 @@ func TestAnInterruptedRunWritesWhatThereIs(t *testing.T) {
 	}
 }
 
+func TestColdReadsMeetAConnectionThatKnowsOthers(t *testing.T) {
+	t.Parallel()
+	for pattern, warmUp := range map[string][]string{
+		"plain":  {"tenant 2: customers", "tenant 3: customers", "tenant 0: customers"},
+		"schema": {"tenant 2: invoices", "tenant 3: invoices", "tenant 0: invoices"},
+	} {
+		t.Run(pattern, func(t *testing.T) {
+			t.Parallel()
+			notes, measured, err := bench.ColdCourse(t.Context(), pattern)
+			want := append(slices.Repeat(warmUp, 8), slices.Repeat([]string{"tenant 1: invoices"}, 10)...)
+			if err != nil || measured != 10 || !slices.Equal(notes, want) {
+				t.Errorf("got %d times, %v, of\n%q\nwant\n%q", measured, err, notes, want)
+			}
+		})
+	}
+}
+
+func TestColdReadsAreToldBesideWarmOnes(t *testing.T) {
+	t.Parallel()
+	out := t.TempDir()
+	stdout := run(t, small(out, "-tenants", "1,4", "-delays", "0", "-workers", "2", "-workloads", "read", "-patterns", "schema,pools"))
+	if !strings.Contains(stdout, "cold reads, 4 tenants") || strings.Contains(stdout, "cold reads, 1 tenants") {
+		t.Errorf("got %s", stdout)
+	}
+	var got []string
+	for _, c := range records(t, filepath.Join(out, "cells.csv")) {
+		if c["workload"] == "read" || c["metric"] != "p50_us" && c["note"] == "" {
+			continue
+		}
+		got = append(got, c["workload"]+" "+c["tenants"]+" "+c["pattern"]+c["note"])
+		if c["note"] == "" {
+			checkValue(t, c)
+		}
+	}
+	var want []string
+	for _, read := range []string{"read-1st", "read-2nd", "read-10th"} {
+		want = append(want, read+" 4 plain", read+" 4 schema", read+" 4 poolsa connection serves one tenant")
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%q\nwant\n%q", got, want)
+	}
+}
+
+func TestTheSummaryIsOneTableForEachDelay(t *testing.T) {
+	t.Parallel()
+	got, err := bench.Summary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"a pattern did 400 units for each tenant (-warm 400)",
+		"gorm-multitenancy",
+		"set-reset is its UseTenant",
+		"set-local is its WithTenant",
+		`
+## Round trip 1ms: an empty query takes 1.1ms
+
+| tenants | work | pattern | cold: 1st, 2nd, 10th | workers: 1 | workers: 16 |
+| --- | --- | --- | --- | --- | --- |
+| 100 | read | plain GORM, one schema | 1ms, 1ms, 1ms | 1000/s, 1ms, 1ms | 1000/s, 1ms, 1ms |
+| 100 | read | Tenantry, a schema per tenant | 2.00, 2.00, 2.00 | 0.50, 2.00, 2.00 | 0.50, 2.00, 2.00 |
+| 100 | read | a *gorm.DB and pool per tenant |  | out of connections | out of connections |
+| 100 | mix | plain GORM, one schema |  | not measured | not measured |
+`,
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%s\nis not in\n%s", want, got)
+		}
+	}
+	if n := strings.Count(got, "\n| ---"); n != 1 {
+		t.Errorf("%d tables", n)
+	}
+}
+
+func TestAPoliteReadThatIsDueWaitsForTheOneBefore(t *testing.T) {
+	t.Parallel()
+	const each = 5 * bench.PoliteEvery
+	took, err := bench.Polite(t.Context(), each, 20*bench.PoliteEvery)
+	if err != nil || len(took) < 2 || len(took) > 4 {
+		t.Fatalf("got %v, %v", took, err)
+	}
+	for i, d := range took {
+		// The read of number i is due at i times PoliteEvery, and ends at i+1 times each.
+		if want := time.Duration(i+1)*each - time.Duration(i)*bench.PoliteEvery; d < want {
+			t.Errorf("read %d took %s, want at least %s", i, d, want)
+		}
+	}
+}
+
+func TestTheGreedyTenantFillsThePoolBeforeTheOthersAreMeasured(t *testing.T) {
+	t.Parallel()
+	wrong := errors.New("work")
+	const takes = 20 * time.Millisecond
+	if _, _, err := bench.BesideGreedy(t.Context(), takes, func(context.Context) error { return wrong }); !errors.Is(err, wrong) {
+		t.Errorf("got %v", err)
+	}
+	before, during, err := bench.BesideGreedy(t.Context(), takes, func(ctx context.Context) error {
+		_, err := bench.Polite(ctx, 2*takes, 10*takes)
+		return err
+	})
+	if err != nil || before < 1 || during < 1 {
+		t.Errorf("%d requests ended before, and %d in 200 ms, %v", before, during, err)
+	}
+}
+
+func TestFairnessIsMeasured(t *testing.T) {
+	t.Parallel()
+	stdout := run(t, []string{"-greedy", "-out", t.TempDir(), "-max-connections", "60", "-rounds", "1", "-slice", "50ms"})
+	var got []string
+	for text := range strings.Lines(stdout) {
+		if fields := strings.Fields(text); len(fields) == 12 {
+			got = append(got, fields[0])
+			if p99, err := time.ParseDuration(fields[5]); err != nil || p99 <= 0 {
+				t.Errorf("got %s", text)
+			}
+		}
+	}
+	if !slices.Equal(got, []string{"plain", "schema"}) {
+		t.Errorf("got %q in\n%s", got, stdout)
+	}
+}
+
 func TestFlagsOutOfRangeAreRefused(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{
@@ -224,6 +346,8 @@ func TestFlagsOutOfRangeAreRefused(t *testing.T) {
 		"-patterns schema,nobody": `-patterns: there is no "nobody": take some of plain,schema,`,
 		"-workloads all,read":     `-workloads: there is no "all": take some of read,`,
 		"-out=":                   `-out is empty`,
+		"-greedy -tenants 20":     `-tenants: -greedy needs 21`,
+		"-greedy -memory":         `-memory and -greedy are two runs`,
 		"tenants":                 `"tenants" is no flag`,
 	} {
 		t.Run(args, func(t *testing.T) {

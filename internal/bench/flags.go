@@ -28,6 +28,8 @@ type config struct {
 
 	memory     bool
 	statements int
+
+	greedy bool
 }
 
 // maxTenants is what five digits can number (see newTenant).
@@ -41,8 +43,8 @@ func parse(args []string, stderr io.Writer) (config, error) {
 	patterns := f.String("patterns", "all", "patterns beside plain GORM: "+strings.Join(names(kinds()[1:], kindName), ","))
 	loads := f.String("workloads", "all", "workloads: "+strings.Join(names(workloads(), workloadName), ","))
 	tenants := f.String("tenants", "1,10,100,1000,10000", "numbers of tenants")
-	delays := f.String("delays", "0,0.5ms,2ms", "what the network adds to each round trip")
-	workers := f.String("workers", "1,8,64", "numbers of goroutines that do units of work")
+	delays := f.String("delays", "0,1ms", "what the network adds to each round trip")
+	workers := f.String("workers", "1,16,64", "numbers of goroutines that do units of work")
 	f.IntVar(&c.conns, "conns", 16, "connections of each pattern to the server")
 	f.IntVar(&c.databases, "databases", 50, "how many tenants have a database, for the patterns that need one")
 	f.IntVar(&c.maxConnections, "max-connections", 500, "max_connections of the server")
@@ -54,16 +56,22 @@ func parse(args []string, stderr io.Writer) (config, error) {
 	f.StringVar(&c.out, "out", "bench-results", "directory for CSV files and plots")
 	f.BoolVar(&c.memory, "memory", false, "compare the memory of backends over a long run of the mix, with the largest number of -tenants and of -workers")
 	f.IntVar(&c.statements, "statements", 1_000_000, "how many statements with -memory")
+	f.BoolVar(&c.greedy, "greedy", false, fmt.Sprintf("compare what %d tenants get without and with a greedy one in the same pool, and what a tenant gets that has the pool to itself, with the largest number of -workers; other defaults for -patterns, -tenants, -delays, -workers, -databases and -slice", politeTenants))
 	if err := f.Parse(args); err != nil {
 		return c, err
 	}
 	if f.NArg() > 0 {
 		return c, fmt.Errorf("bench: %q is no flag", f.Arg(0))
 	}
+	var defaults []map[string]string
+	if c.greedy {
+		defaults = append(defaults, map[string]string{"patterns": "schema", "tenants": strconv.Itoa(politeTenants + 1), "delays": "0", "workers": "16", "databases": "1", "slice": "2s"})
+	}
 	if *short {
-		if err := shorten(f); err != nil {
-			return c, err
-		}
+		defaults = append(defaults, map[string]string{"tenants": "1,20", "delays": "0,1ms", "workers": "8", "databases": "5", "rounds": "3", "slice": "20ms", "statements": "20000"})
+	}
+	if err := setDefaults(f, defaults); err != nil {
+		return c, err
 	}
 	var errs [5]error
 	c.kinds, errs[0] = chosen(kinds(), kindName, "patterns", *patterns)
@@ -77,13 +85,14 @@ func parse(args []string, stderr io.Writer) (config, error) {
 	return c, errors.Join(errors.Join(errs[:]...), c.check())
 }
 
-// shorten sets what the command line has not set.
-func shorten(f *flag.FlagSet) error {
-	values := map[string]string{"tenants": "1,20", "delays": "0,1ms", "workers": "8", "databases": "5", "rounds": "3", "slice": "20ms", "statements": "20000"}
-	f.Visit(func(set *flag.Flag) { delete(values, set.Name) })
-	for name, value := range values {
-		if err := f.Set(name, value); err != nil {
-			return err
+// setDefaults sets what the command line has not set. Earlier defaults go before later ones.
+func setDefaults(f *flag.FlagSet, defaults []map[string]string) error {
+	for _, values := range defaults {
+		f.Visit(func(set *flag.Flag) { delete(values, set.Name) })
+		for name, value := range values {
+			if err := f.Set(name, value); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -112,6 +121,12 @@ func (c config) check() error {
 	}
 	if c.out == "" {
 		errs = append(errs, errors.New("bench: -out is empty"))
+	}
+	if c.memory && c.greedy {
+		errs = append(errs, errors.New("bench: -memory and -greedy are two runs"))
+	}
+	if c.greedy && len(c.tenants) > 0 && slices.Max(c.tenants) <= politeTenants {
+		errs = append(errs, fmt.Errorf("bench: -tenants: -greedy needs %d", politeTenants+1))
 	}
 	if need := c.connections(); need > c.maxConnections {
 		errs = append(errs, fmt.Errorf("bench: -max-connections: the patterns need %d", need))

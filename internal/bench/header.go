@@ -33,7 +33,7 @@ func (r *runner) header(ctx context.Context) error {
 	if r.memory {
 		return nil
 	}
-	p("rounds", "%d of %s for each pattern, after %d units for each tenant; [quartiles of the ratio over rounds]", r.rounds, r.slice, r.warm)
+	p("rounds", "%d of %s for each pattern, after %s; [quartiles of the ratio over rounds]", r.rounds, r.slice, r.warmth())
 	for _, k := range r.kinds {
 		p("", "%-10s %s", k.name, k.title)
 	}

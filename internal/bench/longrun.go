@@ -117,7 +117,7 @@ func totalNames() []string { return []string{"memory_mb", "peak_mb", "backends_o
 func longMetrics() []metric {
 	perStatement := func(s sample) float64 { return 1 / float64(s.statements) }
 	all := []metric{
-		{name: "statements_per_s", of: func(s sample) float64 { return float64(s.statements) / s.elapsed.Seconds() }},
+		throughput(),
 		{name: "server_cpu_us", of: func(s sample) float64 { return micros(s.serverCPU) * perStatement(s) }},
 		{name: "client_cpu_us", of: func(s sample) float64 { return micros(s.clientCPU) * perStatement(s) }},
 	}

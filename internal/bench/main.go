@@ -59,8 +59,11 @@ func (c config) run(ctx context.Context, stdout, stderr io.Writer) (err error) {
 	if err := r.start(ctx); err != nil {
 		return err
 	}
-	if c.memory {
+	switch {
+	case c.memory:
 		return r.compareMemory(ctx)
+	case c.greedy:
+		return r.overLines(ctx, r.measureFairness)
 	}
 	return r.comparePatterns(ctx)
 }

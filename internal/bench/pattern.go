@@ -9,6 +9,7 @@ import (
 	"gorm.io/gorm/logger"
 
 	"github.com/tenantry/tenantry/internal/pgserver/dsn"
+	"github.com/tenantry/tenantry/plugin"
 )
 
 // pattern is one way to serve tenants. run is called by many goroutines at once.
@@ -31,6 +32,7 @@ type kind struct {
 	name, title string
 	databases   bool // each tenant has a database: there are site.databases of them
 	pools       bool // each tenant has connections of its own
+	anyTenant   bool // each connection serves any tenant
 	build       func() pattern
 }
 
@@ -39,15 +41,18 @@ const plainName = "plain"
 // kinds returns all patterns; the first is the one that others are compared with.
 func kinds() []kind {
 	return []kind{
-		{name: plainName, title: "plain GORM, one schema", build: func() pattern { return &plain{} }},
-		{name: "schema", title: "Tenantry, a schema per tenant", build: func() pattern { return &tenantry{strategy: bySchema} }},
+		{name: plainName, title: "plain GORM, one schema", anyTenant: true, build: func() pattern { return &plain{} }},
+		{name: "schema", title: "Tenantry, a schema per tenant", anyTenant: true, build: func() pattern { return &tenantry{strategy: bySchema} }},
+		{name: "schema-any", title: "Tenantry, a schema per tenant, WithTenantsPerConn(0)", anyTenant: true, build: func() pattern {
+			return &tenantry{strategy: bySchema, opts: []plugin.Option{plugin.WithTenantsPerConn(0)}}
+		}},
 		{name: "database", title: "Tenantry, a database per tenant", databases: true, build: func() pattern { return &tenantry{strategy: byDatabase} }},
 		{name: "mixed", title: "Tenantry, schemas and databases", build: func() pattern { return &tenantry{strategy: byBoth} }},
-		{name: "set-reset", title: "SET and RESET search_path by hand", build: func() pattern { return &setReset{} }},
-		{name: "set-local", title: "SET LOCAL search_path by hand", build: func() pattern { return &setLocal{} }},
-		{name: "qualified", title: "qualified names by hand", build: func() pattern { return &qualified{} }},
+		{name: "set-reset", title: "SET and RESET search_path (gorm-multitenancy's UseTenant)", anyTenant: true, build: func() pattern { return &setReset{} }},
+		{name: "set-local", title: "SET LOCAL search_path (gorm-multitenancy's WithTenant)", anyTenant: true, build: func() pattern { return &setLocal{} }},
+		{name: "qualified", title: "qualified names by hand", anyTenant: true, build: func() pattern { return &qualified{} }},
 		{name: "pools", title: "a *gorm.DB and pool per tenant", pools: true, build: func() pattern { return &pools{} }},
-		{name: "rls", title: "row level security by hand", build: func() pattern { return &rowSecurity{} }},
+		{name: "rls", title: "row level security by hand", anyTenant: true, build: func() pattern { return &rowSecurity{} }},
 		{name: "dbresolver", title: "dbresolver, a database per tenant", databases: true, build: func() pattern { return &resolver{} }},
 	}
 }

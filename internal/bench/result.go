@@ -19,25 +19,26 @@ type row struct {
 type figure struct {
 	metric metric
 	value  float64
-	ratio  spread // to plain GORM
+	ratio  spread // to the limit, which is plain GORM but with -greedy
 	rounds []float64
 }
 
-func newResult(c cell, f *field, samples [][]sample) result {
+func newResult(c cell, f *field, samples [][]sample, metrics []metric) result {
 	r := result{cell: c, absent: f.absent}
 	for i, one := range f.runners {
-		r.rows = append(r.rows, newRow(one, samples[i], samples[0]))
+		r.rows = append(r.rows, newRow(one, samples[i], samples[0], metrics))
 	}
 	return r
 }
 
-func newRow(c *competitor, rounds, plain []sample) row {
+// newRow compares rounds of c with those that are the limit.
+func newRow(c *competitor, rounds, limit []sample, metrics []metric) row {
 	r := row{kind: c.kind, tenants: len(c.tenants)}
 	for _, s := range rounds {
 		r.units += s.units
 	}
-	for _, m := range metrics() {
-		f := figure{metric: m, value: m.value(rounds), ratio: m.ratio(rounds, plain)}
+	for _, m := range metrics {
+		f := figure{metric: m, value: m.value(rounds), ratio: m.ratio(rounds, limit)}
 		for _, s := range rounds {
 			f.rounds = append(f.rounds, m.of(s))
 		}

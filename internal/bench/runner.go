@@ -18,6 +18,7 @@ type runner struct {
 	processes *processes
 	all       []tenant
 	results   []result
+	trips     map[time.Duration]time.Duration // how long an empty query takes, by delay
 }
 
 // start starts the server and makes the tenants.
@@ -107,39 +108,57 @@ func (r *runner) lastCell() string {
 }
 
 func (r *runner) cellCount() int {
-	return len(r.delays) * len(r.tenants) * len(r.workers) * len(r.workloads)
+	each := len(r.tenants) * len(r.workers) * len(r.workloads)
+	for _, n := range r.tenants {
+		if r.cold(n) {
+			each += len(coldReads())
+		}
+	}
+	return len(r.delays) * each
 }
 
 func (r *runner) cells(ctx context.Context) error {
+	return r.overLines(ctx, func(ctx context.Context, l *line, delay time.Duration) error {
+		for _, n := range r.tenants {
+			if err := r.withTenants(ctx, l, delay, n); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// overLines measures over a line of each delay in turn.
+func (r *runner) overLines(ctx context.Context, measure func(context.Context, *line, time.Duration) error) error {
+	r.trips = map[time.Duration]time.Duration{}
 	for _, delay := range r.delays {
-		if err := r.overLine(ctx, delay); err != nil {
+		if err := r.overLine(ctx, delay, measure); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *runner) overLine(ctx context.Context, delay time.Duration) (err error) {
+func (r *runner) overLine(ctx context.Context, delay time.Duration, measure func(context.Context, *line, time.Duration) error) (err error) {
 	l, err := openLine(ctx, r.host.server.DSN(), delay)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
-	took, err := l.roundTrip(ctx)
-	if err != nil {
+	if r.trips[delay], err = l.roundTrip(ctx); err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(r.stdout, "\nround trip %s: an empty query takes %s\n", delay, took.Round(time.Microsecond))
-	for _, n := range r.tenants {
-		if err := r.withTenants(ctx, l, delay, n); err != nil {
+	_, _ = fmt.Fprintf(r.stdout, "\nround trip %s: an empty query takes %s\n", delay, r.trips[delay].Round(time.Microsecond))
+	return measure(ctx, l, delay)
+}
+
+// withTenants measures cold reads, and then opens all patterns for n tenants and measures them.
+func (r *runner) withTenants(ctx context.Context, l *line, delay time.Duration, n int) (err error) {
+	if r.cold(n) {
+		if err := r.measureCold(ctx, l, delay, n); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-// withTenants opens all patterns for n tenants and measures them.
-func (r *runner) withTenants(ctx context.Context, l *line, delay time.Duration, n int) (err error) {
 	field, err := r.open(ctx, l, n)
 	defer func() { err = errors.Join(err, field.close()) }()
 	if err != nil {
@@ -153,7 +172,7 @@ func (r *runner) withTenants(ctx context.Context, l *line, delay time.Duration, 
 			if err != nil {
 				return err
 			}
-			r.results = append(r.results, newResult(c, field, samples))
+			r.results = append(r.results, newResult(c, field, samples, metrics()))
 			if err := r.print(r.results[len(r.results)-1]); err != nil {
 				return err
 			}

@@ -19,6 +19,17 @@ type sample struct {
 	backends  int
 }
 
+// merge adds up what several workers have shown in the same time.
+func merge(parts []sample, elapsed time.Duration) sample {
+	total := sample{elapsed: elapsed}
+	for _, part := range parts {
+		total.units += part.units
+		total.statements += part.statements
+		total.latencies = append(total.latencies, part.latencies...)
+	}
+	return total
+}
+
 // metric is one figure of a pattern.
 type metric struct {
 	name   string // with its unit
@@ -27,19 +38,30 @@ type metric struct {
 }
 
 func metrics() []metric {
-	perUnit := func(d time.Duration, s sample) float64 { return micros(d) / float64(s.units) }
-	return []metric{
-		{name: "time_us", of: func(s sample) float64 { return perUnit(sum(s.latencies), s) }},
-		{name: "units_per_s", of: func(s sample) float64 { return float64(s.units) / s.elapsed.Seconds() }},
-		{name: "p50_us", of: func(s sample) float64 { return micros(quantile(s.latencies, 0.5)) }, pooled: true},
-		{name: "p99_us", of: func(s sample) float64 { return micros(quantile(s.latencies, 0.99)) }, pooled: true},
+	return append(latencies(), []metric{
+		throughput(),
 		{name: "client_cpu_us", of: func(s sample) float64 { return perUnit(s.clientCPU, s) }},
 		{name: "allocations", of: func(s sample) float64 { return float64(s.allocations) / float64(s.units) }},
 		{name: "server_cpu_us", of: func(s sample) float64 { return perUnit(s.serverCPU, s) }},
 		{name: "memory_mb", of: func(s sample) float64 { return float64(s.memory) / 1e6 }},
 		{name: "backends", of: func(s sample) float64 { return float64(s.backends) }},
+	}...)
+}
+
+// latencies are the times of single units.
+func latencies() []metric {
+	return []metric{
+		{name: "time_us", of: func(s sample) float64 { return perUnit(sum(s.latencies), s) }},
+		{name: "p50_us", of: func(s sample) float64 { return micros(quantile(s.latencies, 0.5)) }, pooled: true},
+		{name: "p99_us", of: func(s sample) float64 { return micros(quantile(s.latencies, 0.99)) }, pooled: true},
 	}
 }
+
+func throughput() metric {
+	return metric{name: "statements_per_s", of: func(s sample) float64 { return float64(s.statements) / s.elapsed.Seconds() }}
+}
+
+func perUnit(d time.Duration, s sample) float64 { return micros(d) / float64(s.units) }
 
 // value returns m of a pattern's rounds.
 func (m metric) value(rounds []sample) float64 {

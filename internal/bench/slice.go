@@ -73,13 +73,7 @@ func (j job) run(ctx context.Context) (sample, error) {
 		group.Go(func() error { return j.worker(ctx, w, start, &parts[w]) })
 	}
 	err := group.Wait()
-	total := sample{elapsed: time.Since(start)}
-	for _, part := range parts {
-		total.units += part.units
-		total.statements += part.statements
-		total.latencies = append(total.latencies, part.latencies...)
-	}
-	return total, err
+	return merge(parts, time.Since(start)), err
 }
 
 func (j job) worker(ctx context.Context, number int, start time.Time, s *sample) error {
