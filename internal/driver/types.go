@@ -26,7 +26,9 @@ type typeKey struct {
 	query    string // the text, or its digest behind a NUL byte, which no text has
 }
 
-func (l *lease) typeKey(query string) typeKey { return newTypeKey(l.link.pool.number, l.target.key(), query) }
+func (l *lease) typeKey(query string) typeKey {
+	return newTypeKey(l.link.pool.number, l.target.key(), query)
+}
 
 func newTypeKey(pool uint64, settings, query string) typeKey {
 	if len(query) > longestTyped {
