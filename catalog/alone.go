@@ -70,7 +70,11 @@ func (c *Catalog) locked(ctx context.Context, key int64, f func(context.Context)
 	}
 	held, release := hold(ctx, tx)
 	defer release()
-	return f(held)
+	err = f(held)
+	if errors.Is(err, context.Canceled) && ctx.Err() == nil && held.Err() != nil {
+		err = fmt.Errorf("%w: %w", context.Cause(held), err)
+	}
+	return err
 }
 
 // lock takes the lock, or returns errLocked. The transaction is idle for as long as
