@@ -166,3 +166,12 @@ func mustSay(t testing.TB, err error, words ...string) {
 		}
 	}
 }
+
+// one returns the one value that a query gives.
+func one[T any](t testing.TB, pool *pgxpool.Pool, query string, args ...any) (value T) {
+	t.Helper()
+	if err := pool.QueryRow(context.Background(), query, args...).Scan(&value); err != nil {
+		t.Fatal(err)
+	}
+	return value
+}

@@ -31,8 +31,53 @@ func (c *cutAfter) Read(p []byte) (int, error) {
 		return n, err
 	}
 	c.cuts.Add(1)
-	_ = c.Conn.Close()
+	_ = c.Close()
 	return at + bytes.Index(p[at:n], []byte{0, 0}) + 2, nil // the last field and the end of the message
+}
+
+// cutting makes connections break in the moment in which the reply to a message arrives that has the
+// word: without a sign of why, the first time.
+func cutting(cuts *atomic.Int64, word string) func(*pgxpool.Config) error {
+	return dialing(func(c net.Conn) net.Conn { return &cutReply{Conn: c, word: []byte(word), cuts: cuts} })
+}
+
+type cutReply struct {
+	net.Conn
+	word  []byte
+	cuts  *atomic.Int64
+	armed atomic.Bool
+}
+
+func (c *cutReply) Write(p []byte) (int, error) {
+	if bytes.Contains(p, c.word) && c.cuts.Load() == 0 {
+		c.armed.Store(true)
+	}
+	return c.Conn.Write(p)
+}
+
+func (c *cutReply) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.armed.Load() {
+		c.cuts.Add(1)
+		_ = c.Conn.Close()
+		return 0, net.ErrClosed
+	}
+	return n, err
+}
+
+// dialing puts a wrapper around each connection that a pool opens.
+func dialing(wrap func(net.Conn) net.Conn) func(*pgxpool.Config) error {
+	return func(c *pgxpool.Config) error {
+		c.BeforeConnect = func(_ context.Context, cc *pgx.ConnConfig) error {
+			dial := cc.DialFunc
+			cc.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				conn, err := dial(ctx, network, addr)
+				return wrap(conn), err
+			}
+			return nil
+		}
+		return nil
+	}
 }
 
 // TestAKeptStatementThatIsOutdatedInASessionThatEnds fails as one whose session has ended, in a
@@ -51,17 +96,9 @@ func TestAKeptStatementThatIsOutdatedInASessionThatEnds(t *testing.T) {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
 			var cuts atomic.Int64
-			db, _, dsn := twoTenants(t, nil, plugin.WithMaxConns(1), plugin.WithPoolConfig(func(c *pgxpool.Config) error {
-				c.BeforeConnect = func(_ context.Context, cc *pgx.ConnConfig) error {
-					dial := cc.DialFunc
-					cc.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
-						conn, err := dial(ctx, network, addr)
-						return &cutAfter{Conn: conn, code: []byte("C0A000\x00"), cuts: &cuts}, err
-					}
-					return nil
-				}
-				return nil
-			}))
+			db, _, dsn := twoTenants(t, nil, plugin.WithMaxConns(1), plugin.WithPoolConfig(dialing(func(c net.Conn) net.Conn {
+				return &cutAfter{Conn: c, code: []byte("C0A000\x00"), cuts: &cuts}
+			})))
 			a := db.WithContext(as(t, "a"))
 			read := func() error {
 				return run(a, func(tx *gorm.DB) error { return tx.Find(&[]Invoice{}, "id = ?", 1).Error })
