@@ -88,8 +88,10 @@ func Open[K comparable](ctx context.Context, cfg *pgxpool.Config, opts ...Option
 		}
 	}
 	var err error
-	p.pgx, err = pgxpool.NewWithConfig(ctx, cfg)
-	return p, err
+	if p.pgx, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 // share is a fraction of the connections.

@@ -40,7 +40,15 @@ func open(t testing.TB, cfg *pgxpool.Config, opts ...fairpool.Option) *pool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(p.Close)
+	t.Cleanup(func() {
+		closed := make(chan struct{})
+		go func() { p.Close(); close(closed) }()
+		select {
+		case <-closed:
+		case <-time.After(limit):
+			t.Error("the pool does not close: a connection was not released")
+		}
+	})
 	return p
 }
 

@@ -168,9 +168,7 @@ func TestATenantGetsNoMoreThanHalfWhileOthersWait(t *testing.T) {
 		held[got.key] = append(held[got.key], got.c)
 	}
 	releaseAll(append(held[g], held[o]...))
-	for range p.Stat().WaitingRequests() {
-		next(t, answers).c.Release()
-	}
+	next(t, answers).c.Release()
 }
 
 // TestSmallSharesLeaveNothingUnused: where all who wait have their smaller share, they get more.
