@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -293,7 +294,7 @@ func TestARequestWaitsForAKnownConnection(t *testing.T) {
 	all[0].Release()
 	answers := make(chan answer, 1)
 	for try := 0; ; try++ { // until b's comes back within the 2 ms
-		queue2(p, t.Context(), "b", answers)
+		startShort(t.Context(), p, "b", answers)
 		all[1].Release()
 		got := next(t, answers)
 		if pid(got.c) == b {
@@ -314,25 +315,27 @@ func TestARequestWaitsForAKnownConnection(t *testing.T) {
 	if pid(c) != b {
 		t.Fatalf("b got %d, want %d", pid(c), b)
 	}
+	before := p.Stat().Stat.AcquireCount()
 	second := take(t, p, "b")
 	if pid(second) != a {
 		t.Errorf("the second request of b got %d, want the full one, %d", pid(second), a)
+	}
+	if p.Stat().Stat.AcquireCount() != before {
+		t.Error("it waited until the full one was given back to pgxpool")
 	}
 	c.Release()
 	second.Release()
 	eventually(t, "the connection that served two tenants is closed", func() bool { return p.Stat().TotalConns() == 1 })
 }
 
-// queue2 starts a request, and returns when it waits or has a connection.
-func queue2(p *pool, ctx context.Context, key string, answers chan<- answer) {
-	asked := make(chan struct{})
+// startShort starts a request that waits for a short time, and returns when it waits or has a connection.
+func startShort(ctx context.Context, p *pool, key string, answers chan<- answer) {
 	go func() {
-		close(asked)
 		c, err := p.Acquire(ctx, key)
 		answers <- answer{key, c, err}
 	}()
-	<-asked
 	for p.Stat().WaitingRequests() == 0 && len(answers) == 0 {
+		runtime.Gosched()
 	}
 }
 

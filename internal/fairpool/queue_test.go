@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/tenantry/tenantry/internal/fairpool"
 )
 
@@ -251,6 +254,37 @@ func TestContextsThatEndLeaveNothingBehind(t *testing.T) {
 		t.Errorf("%d in use, %d waiting", s.AcquiredConns(), s.WaitingRequests())
 	}
 	releaseAll(held)
+}
+
+// TestAConnectionGivenTooLateIsNotLost: the context ends at the moment at which the request gets its connection,
+// or may ask for one.
+func TestAConnectionGivenTooLateIsNotLost(t *testing.T) {
+	t.Parallel()
+	for name, cfg := range map[string]*pgxpool.Config{"a connection": config(t, 1), "a place to ask": config(t, 1)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if name == "a place to ask" {
+				cfg.AfterRelease = func(*pgx.Conn) bool { return true } // a pool with hooks gives nothing from hand to hand
+			}
+			p := open(t, cfg)
+			for range 100 {
+				c := take(t, p, "a")
+				ctx, cancel := context.WithCancel(t.Context())
+				late := make(chan struct{})
+				go func() {
+					defer close(late)
+					if c, err := p.Acquire(ctx, "b"); err == nil {
+						c.Release()
+					}
+				}()
+				eventually(t, "it waits", func() bool { return p.Stat().WaitingRequests() == 1 })
+				cancel()
+				c.Release()
+				<-late
+			}
+			visit(t, p, "a")
+		})
+	}
 }
 
 // TestWhoAsksPgxpoolIsServed, although somebody who has no turn holds a connection that it counted on.
