@@ -427,13 +427,32 @@ func TestAnUnusableConnectionIsNotKept(t *testing.T) {
 	}
 }
 
-type released struct{ n atomic.Int64 }
+// tracer is a pgx.QueryTracer, as pgx wants one, that traces nothing.
+type tracer struct{}
 
-func (r *released) TraceRelease(*pgxpool.Pool, pgxpool.TraceReleaseData) { r.n.Add(1) }
-func (*released) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+func (tracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
 	return ctx
 }
-func (*released) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+func (tracer) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+type releaseTracer struct {
+	tracer
+	n *atomic.Int64
+}
+
+func (r releaseTracer) TraceRelease(*pgxpool.Pool, pgxpool.TraceReleaseData) { r.n.Add(1) }
+
+type acquireTracer struct {
+	tracer
+	n *atomic.Int64
+}
+
+func (a acquireTracer) TraceAcquireStart(ctx context.Context, _ *pgxpool.Pool, _ pgxpool.TraceAcquireStartData) context.Context {
+	return ctx
+}
+func (a acquireTracer) TraceAcquireEnd(context.Context, *pgxpool.Pool, pgxpool.TraceAcquireEndData) {
+	a.n.Add(1)
+}
 
 // TestHooksSeeEachUse, and requests take turns all the same.
 func TestHooksSeeEachUse(t *testing.T) {
@@ -451,6 +470,8 @@ func TestHooksSeeEachUse(t *testing.T) {
 		"ShouldPing": func(c *pgxpool.Config, n *atomic.Int64) {
 			c.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { n.Add(1); return false }
 		},
+		"ReleaseTracer": func(c *pgxpool.Config, n *atomic.Int64) { c.ConnConfig.Tracer = releaseTracer{n: n} },
+		"AcquireTracer": func(c *pgxpool.Config, n *atomic.Int64) { c.ConnConfig.Tracer = acquireTracer{n: n} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -460,12 +481,6 @@ func TestHooksSeeEachUse(t *testing.T) {
 			testHooks(t, cfg, &seen)
 		})
 	}
-	t.Run("ReleaseTracer", func(t *testing.T) {
-		t.Parallel()
-		cfg, tracer := config(t, 1), &released{}
-		cfg.ConnConfig.Tracer = tracer
-		testHooks(t, cfg, &tracer.n)
-	})
 }
 
 func testHooks(t *testing.T, cfg *pgxpool.Config, seen *atomic.Int64) {
