@@ -159,7 +159,7 @@ func (e *exam) afterwards(ctx context.Context) error {
 // onBasePool calls f with a connection of the base pool, without any tenant.
 func (e *exam) onBasePool(ctx context.Context, f func(*pgx.Conn) error) error {
 	base := driver.Target{Pool: e.connector.Base}
-	return base.Lend(ctx, f)
+	return e.connector.Lend(ctx, &base, f)
 }
 
 // find adds a finding.

@@ -1,10 +1,6 @@
 package metrics
 
-import (
-	"github.com/jackc/pgx/v5/pgxpool"
-
-	"github.com/tenantry/tenantry/plugin"
-)
+import "github.com/tenantry/tenantry/plugin"
 
 // pluginFamilies are the metrics of what the plugin has sent.
 func pluginFamilies() []family {
@@ -29,7 +25,7 @@ func pluginFamilies() []family {
 // baseFamilies are the metrics of the pool of the database that GORM was opened on.
 // pgxpool counts connections when it begins to open them.
 func baseFamilies() []family {
-	row := func(name, unit string, k kind, help string, value func(*pgxpool.Stat) float64) family {
+	row := func(name, unit string, k kind, help string, value func(*plugin.BaseStats) float64) family {
 		return family{name: "tenantry.base_pool." + name, unit: unit, kind: k, help: help, read: func(s *snapshot, r report) {
 			if s.plugin.Base != nil {
 				r(value(s.plugin.Base))
@@ -49,16 +45,16 @@ func baseFamilies() []family {
 			},
 		},
 		row("max_connections", "{connection}", sum, "Connections that the base pool may have.",
-			func(s *pgxpool.Stat) float64 { return float64(s.MaxConns()) }),
+			func(s *plugin.BaseStats) float64 { return float64(s.MaxConns()) }),
 		row("acquires", "{acquire}", counter, "Connections taken from the base pool.",
-			func(s *pgxpool.Stat) float64 { return float64(s.AcquireCount()) }),
+			func(s *plugin.BaseStats) float64 { return float64(s.AcquireCount()) }),
 		row("waits", "{acquire}", counter, "Connections taken from the base pool after a wait, because none was idle.",
-			func(s *pgxpool.Stat) float64 { return float64(s.EmptyAcquireCount()) }),
+			func(s *plugin.BaseStats) float64 { return float64(s.EmptyAcquireCount()) }),
 		row("wait_time", seconds, counter, "Time waited for connections of the base pool.",
-			func(s *pgxpool.Stat) float64 { return s.EmptyAcquireWaitTime().Seconds() }),
+			func(s *plugin.BaseStats) float64 { return s.EmptyAcquireWaitTime().Seconds() }),
 		row("cancels", "{acquire}", counter, "Waits for a connection of the base pool that the context has ended.",
-			func(s *pgxpool.Stat) float64 { return float64(s.CanceledAcquireCount()) }),
+			func(s *plugin.BaseStats) float64 { return float64(s.CanceledAcquireCount()) }),
 		row("dials", "{connection}", counter, "Connections of the base pool that were tried to open.",
-			func(s *pgxpool.Stat) float64 { return float64(s.NewConnsCount()) }),
+			func(s *plugin.BaseStats) float64 { return float64(s.NewConnsCount()) }),
 	}
 }

@@ -40,7 +40,7 @@ func (m *Migrator) checkDirect(ctx context.Context, pool *pgxpool.Pool) error {
 		return direct.Lend(ctx, func(c *pgx.Conn) error {
 			begin := pgx.TxOptions{BeginQuery: fmt.Sprintf("begin; select pg_catalog.pg_advisory_xact_lock(%d)", key)}
 			return pgx.BeginTxFunc(ctx, c, begin, func(pgx.Tx) error {
-				return usual.Lend(ctx, func(c *pgx.Conn) error {
+				return m.connector.Lend(ctx, usual, func(c *pgx.Conn) error {
 					return c.QueryRow(ctx, "select pg_catalog.pg_try_advisory_xact_lock($1)", key).Scan(&elsewhere)
 				})
 			})

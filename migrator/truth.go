@@ -135,7 +135,7 @@ func (m *Migrator) readTogether(ctx context.Context, all []located, out *truths)
 // halves. It gives the place back.
 func (m *Migrator) readHalves(ctx context.Context, target driver.Target, all []located, out *truths) {
 	var found map[scope.Tenant][]string
-	err := target.Lend(ctx, func(c *pgx.Conn) (err error) {
+	err := m.connector.Lend(ctx, &target, func(c *pgx.Conn) (err error) {
 		found, err = readTables(ctx, c, all)
 		return err
 	})

@@ -21,8 +21,9 @@ type config struct {
 	trusted  []string
 }
 
-// WithMaxConns sets how many connections the base pool opens at most. The
-// default is what SetMaxOpenConns was called with before db.Use, or else
+// WithMaxConns sets how many connections the base pool opens at most. One tenant
+// has at most three quarters of them, rounded up, and gets no more than half of them while
+// other tenants wait; tenants that wait take turns. The default is what SetMaxOpenConns was called with before db.Use, or else
 // pgxpool's: the larger of 4 and the number of CPUs.
 func WithMaxConns(n int) Option {
 	return func(c *config) error {
@@ -86,13 +87,13 @@ func WithHotStatements(n int) Option {
 
 // WithTenantsPerConn sets how many tenants each connection of the base pool serves
 // before it is closed, because a server process never gives back what it has read of a
-// tenant's tables. The default is 1000. The tenants of a connection are few, anyhow: a
-// statement prefers connections that have served its tenant before. 0 turns both off:
+// tenant's tables. The default is 1000. A statement prefers an idle connection that has served
+// its tenant before, so that the tenants of a connection stay few. 0 turns both off:
 // then any connection serves any tenant, and all of them in the end.
 //
-// Hooks of the pool that are called when a connection is taken or given back
-// (PrepareConn, BeforeAcquire, AfterRelease, ShouldPing) turn the preference off, and
-// leave the limit.
+// Hooks and tracers of the pool that are called when a connection is taken or given back
+// (PrepareConn, BeforeAcquire, AfterRelease, ShouldPing, AcquireTracer, ReleaseTracer) turn the
+// preference off, and leave the limit.
 func WithTenantsPerConn(n int) Option {
 	return func(c *config) error {
 		if n < 0 {

@@ -25,7 +25,7 @@ type Plugin struct {
 
 	mu    sync.Mutex // guards what Initialize sets; not held while closing
 	sql   *sql.DB
-	base  *pgxpool.Pool
+	base  *driver.SharedPool
 	guard *guard.Guard
 }
 
@@ -97,19 +97,18 @@ func (p *Plugin) open(cfg *pgxpool.Config) error {
 	if err := p.config.apply(cfg); err != nil {
 		return err
 	}
-	prepared := driver.PreparePool(cfg, p.config.tuning)
-	base, err := pgxpool.NewWithConfig(context.Background(), cfg)
+	base, err := driver.OpenShared(context.Background(), cfg, p.config.tuning)
 	if err != nil {
 		return fmt.Errorf("plugin: open the base pool: %w", err)
 	}
 	p.base = base
 	p.sql = sql.OpenDB(&driver.Connector{
-		Locator:  locator{strategy: p.strategy, base: base},
-		Base:     base,
-		Affinity: prepared.Affinity,
+		Locator:  locator{strategy: p.strategy, base: base.Pgx()},
+		Base:     base.Pgx(),
+		Shared:   base,
 		Comments: p.config.comments,
 		Counters: &p.counters,
-		OnClose:  func() error { return errors.Join(prepared.Close(base), closeStrategy(p.strategy)) },
+		OnClose:  func() error { return errors.Join(base.Close(), closeStrategy(p.strategy)) },
 	})
 	// Shells cost nothing: as many may lie idle as there are real connections.
 	p.sql.SetMaxIdleConns(int(cfg.MaxConns))

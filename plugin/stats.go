@@ -1,6 +1,6 @@
 package plugin
 
-import "github.com/jackc/pgx/v5/pgxpool"
+import "github.com/tenantry/tenantry/internal/fairpool"
 
 // Stats is what a plugin has counted since it was made.
 type Stats struct {
@@ -11,12 +11,17 @@ type Stats struct {
 	Errors       uint64 // statements and transactions that failed otherwise
 
 	// Base is the state of the base pool, or nil before db.Use.
-	Base *pgxpool.Stat
+	Base *BaseStats
 
 	// Servers is the state of the strategy's own pools, by server, or nil if it
 	// has none: see [Strategy].
 	Servers []ServerStats
 }
+
+// BaseStats is the state of the base pool: what pgxpool's Stat says, and WaitingRequests. A
+// connection that the plugin keeps ready for the next statement is idle, although pgxpool has lent
+// it.
+type BaseStats = fairpool.Stat
 
 // Stats returns the counts so far. It is safe for concurrent use.
 func (p *Plugin) Stats() Stats {

@@ -6,33 +6,28 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/tenantry/tenantry/internal/fairpool"
 )
 
 // checkout is a connection that was taken from its pool. Statements go through stdlib's own
 // Conn, so that rows and tracers are pgx's.
 type checkout struct {
-	std    *stdlib.Conn
-	held   *pgxpool.Conn // what goes back to the pool; nil if closing std does that
-	lender *Affinity     // nil if nobody has chosen
+	std  *stdlib.Conn
+	held interface{ Release() } // what goes back to the pool; nil if closing std does that
 }
+
+var _ fairpool.Acquired = checkout{}
 
 func (c checkout) Conn() *pgx.Conn { return c.std.Conn() }
 
-// Close gives the connection back to whom it is from.
-func (c checkout) Close() error {
-	if c.lender != nil {
-		return c.lender.release(c)
+// Release gives the connection back to the pool that it is from.
+func (c checkout) Release() {
+	if c.held != nil {
+		c.held.Release()
+		return
 	}
-	return c.lay()
-}
-
-// lay gives the connection back to the pool.
-func (c checkout) lay() error {
-	if c.held == nil {
-		return c.std.Close()
-	}
-	c.held.Release()
-	return nil
+	_ = c.std.Close() // calls pgxpool's Release, which returns nothing
 }
 
 // connect tries again without the start-up parameters that the peer refuses.

@@ -22,10 +22,6 @@ var errLeft = errors.New("tenantry: closed, but somebody has not closed rows, a 
 
 // Prepared is a pool that [PreparePool] has prepared. It is safe for concurrent use.
 type Prepared struct {
-	// Affinity is for those who take connections from the pool for tenants; nil if nothing is to be
-	// preferred.
-	Affinity *Affinity
-
 	mu    sync.Mutex // guards links; never held during I/O
 	links map[*link]struct{}
 }

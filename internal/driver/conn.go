@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // conn is a shell that holds a lease from the first statement on until
@@ -60,7 +62,7 @@ func (c *conn) empty() error {
 // connection that does not answer back to its pool, from under the lease.
 func (c *conn) Ping(ctx context.Context) error {
 	if c.lease == nil {
-		return Redact(c.connector.Base.Ping(ctx))
+		return c.connector.Lend(ctx, &Target{Pool: c.connector.Base}, func(conn *pgx.Conn) error { return conn.Ping(ctx) })
 	}
 	return retryable(c.lease.conn().Ping(ctx))
 }
@@ -125,11 +127,7 @@ func (c *conn) borrow(ctx context.Context, s Scope) (*lease, error) {
 	if more := settingsOf(ctx); len(more) > 0 {
 		t.Settings = slices.Concat(t.Settings, more)
 	}
-	var pool *Affinity
-	if t.Pool == c.connector.Base && t.Lease == nil {
-		pool = c.connector.Affinity
-	}
-	l, err := acquire(ctx, s, &t, pool)
+	l, err := acquire(ctx, s, &t, c.connector.sharing(&t))
 	if err != nil {
 		return nil, s.describe("connect", err)
 	}

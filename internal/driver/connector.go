@@ -17,8 +17,8 @@ type Connector struct {
 	Locator Locator
 	// Base is the pool that Ping looks at: a ping names no tenant.
 	Base *pgxpool.Pool
-	// Affinity is what PreparePool returned of the base pool; nil if nobody chooses.
-	Affinity *Affinity
+	// Shared is the pool of which Base is the pgxpool; nil if connections are taken from Base itself.
+	Shared *SharedPool
 	// OnClose is called when the *sql.DB is closed.
 	OnClose func() error
 	// Comments says that statements carry their tenant in a comment.

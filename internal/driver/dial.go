@@ -27,5 +27,6 @@ func Dial(ctx context.Context, pool *pgxpool.Pool) error {
 	if err != nil {
 		return err
 	}
-	return c.Close()
+	c.Release()
+	return nil
 }

@@ -28,7 +28,7 @@ type lease struct {
 }
 
 // acquire takes a connection for s from the pool of its target.
-func acquire(ctx context.Context, s Scope, t *Target, pool *Affinity) (*lease, error) {
+func acquire(ctx context.Context, s Scope, t *Target, pool *SharedPool) (*lease, error) {
 	l, err := take(ctx, s, t, pool)
 	if err != nil && t.Lease != nil {
 		t.Lease.Release()
@@ -36,7 +36,7 @@ func acquire(ctx context.Context, s Scope, t *Target, pool *Affinity) (*lease, e
 	return l, err
 }
 
-func take(ctx context.Context, s Scope, t *Target, pool *Affinity) (*lease, error) {
+func take(ctx context.Context, s Scope, t *Target, pool *SharedPool) (*lease, error) {
 	if err := t.check(); err != nil {
 		return nil, err
 	}
@@ -46,7 +46,8 @@ func take(ctx context.Context, s Scope, t *Target, pool *Affinity) (*lease, erro
 	}
 	l := linkOf(c)
 	if l == nil {
-		return nil, errors.Join(errUnprepared, c.Close())
+		c.Release()
+		return nil, errUnprepared
 	}
 	first := !l.leased
 	l.leased = true
@@ -63,18 +64,14 @@ func take(ctx context.Context, s Scope, t *Target, pool *Affinity) (*lease, erro
 	return held, nil
 }
 
-func open(ctx context.Context, s Scope, t *Target, pool *Affinity) (checkout, error) {
-	take := connect
+func open(ctx context.Context, s Scope, t *Target, pool *SharedPool) (checkout, error) {
 	if pool != nil {
-		if !HasPreamble(ctx) {
-			return pool.acquire(ctx, t.Pool, s)
-		}
-		take = reconnect // as it comes: a migration visits each tenant once
+		return pool.take(ctx, s)
 	}
-	c, err := take(ctx, t.Pool)
+	c, err := connect(ctx, t.Pool)
 	if err == nil {
 		if l := linkOf(c); l != nil {
-			l.pool.affinity.counts(l, s)
+			l.tenants.Add(s)
 		}
 	}
 	return c, err
@@ -83,8 +80,12 @@ func open(ctx context.Context, s Scope, t *Target, pool *Affinity) (checkout, er
 // Lend calls f with a connection of the target's pool, without the target's
 // settings: what f sends names its schemas itself, and must leave nothing in the
 // session.
-func (t *Target) Lend(ctx context.Context, f func(*pgx.Conn) error) (err error) {
-	l, err := acquire(ctx, Scope{}, t, nil)
+func (t *Target) Lend(ctx context.Context, f func(*pgx.Conn) error) error {
+	return t.lend(ctx, nil, f)
+}
+
+func (t *Target) lend(ctx context.Context, pool *SharedPool, f func(*pgx.Conn) error) (err error) {
+	l, err := acquire(ctx, Scope{}, t, pool)
 	if err != nil {
 		return err
 	}
@@ -100,10 +101,11 @@ func (l *lease) release() error {
 	if held != nil {
 		defer held.Release()
 	}
-	if (held != nil && !held.Keep()) || l.tainted || l.link.full() {
+	if (held != nil && !held.Keep()) || l.tainted || l.link.tenants.Over() {
 		l.destroy()
 	}
-	return l.from.Close()
+	l.from.Release()
+	return nil
 }
 
 // destroy closes the real connection. The pool notices at release.

@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 
+	"github.com/tenantry/tenantry/internal/fairpool"
 	"github.com/tenantry/tenantry/internal/pgerr"
 	"github.com/tenantry/tenantry/internal/wire"
 )
@@ -33,20 +34,19 @@ type link struct {
 	std    *stdlib.Conn          // made of it, or nil
 	leased bool                  // at least once
 	lease  atomic.Pointer[lease] // that has it now, or nil
-	until  time.Time             // the pool may close it
 	zone   zone                  // of the session
-	attachment
+
+	// tenants are those that it has served; of a pool of [OpenShared] none, as that counts itself.
+	tenants fairpool.Tenants[Scope]
 }
 
 // facts is what the connections of one pool have in common.
 type facts struct {
 	number   uint64 // no other pool of the process has it
 	tuning   Tuning
-	affinity *Affinity
 	prepared *Prepared
-	lifetime time.Duration // of connections
-	route    atomic.Int32  // what stands between us and the server
-	bare     atomic.Bool   // the peer refuses start-up parameters that poolers do not track
+	route    atomic.Int32 // what stands between us and the server
+	bare     atomic.Bool  // the peer refuses start-up parameters that poolers do not track
 }
 
 // poolNumber is the number of the pool that was prepared last.
@@ -86,18 +86,12 @@ func DefaultTuning() Tuning {
 //
 // What it returns closes the pool, also where connections of it were never given back.
 func PreparePool(cfg *pgxpool.Config, t Tuning) *Prepared {
-	f := &facts{
-		number: poolNumber.Add(1), tuning: t, affinity: newAffinity(cfg, t.TenantsPerConn), lifetime: cfg.MaxConnLifetime,
-		prepared: &Prepared{links: map[*link]struct{}{}},
-	}
+	f := &facts{number: poolNumber.Add(1), tuning: t, prepared: &Prepared{links: map[*link]struct{}{}}}
 	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
 	cfg.ConnConfig.StatementCacheCapacity = 0
 	cfg.ConnConfig.DescriptionCacheCapacity = 0
 	theirs := cfg.BeforeConnect
 	cfg.BeforeConnect = func(ctx context.Context, cc *pgx.ConnConfig) error {
-		if begun, ok := ctx.Value(dialing{}).(func()); ok {
-			begun()
-		}
 		if theirs != nil {
 			if err := theirs(ctx, cc); err != nil {
 				return err
@@ -124,12 +118,8 @@ func PreparePool(cfg *pgxpool.Config, t Tuning) *Prepared {
 			closing(c)
 		}
 		if l := linkOf(conned{c}); l != nil {
-			f.affinity.forget(l)
 			f.prepared.closed(l)
 		}
-	}
-	if f.affinity.chooses {
-		f.prepared.Affinity = f.affinity
 	}
 	return f.prepared
 }
@@ -150,12 +140,6 @@ func linkOf(c interface{ Conn() *pgx.Conn }) *link {
 type conned struct{ c *pgx.Conn }
 
 func (c conned) Conn() *pgx.Conn { return c.c }
-
-// usable reports whether c may go from one request to the next without passing
-// through its pool, which would look for the same.
-func (l *link) usable(c *pgx.Conn) bool {
-	return !c.IsClosed() && !c.PgConn().IsBusy() && c.PgConn().TxStatus() == 'I' && time.Now().Before(l.until)
-}
 
 // parameterRefused marks the context of a second try to connect, after the first
 // was refused for one of its start-up parameters.
@@ -199,8 +183,7 @@ func (f *facts) install(cc *pgx.ConnConfig) {
 func (f *facts) link(filter *wire.Filter, tracer pgx.QueryTracer) *link {
 	return &link{
 		filter: filter, tracer: tracer, pool: f, names: newNames(f.tuning.HotStatements),
-		until:      time.Now().Add(f.lifetime),
-		attachment: attachment{served: map[Scope]struct{}{}, bound: f.affinity.bound(), used: time.Now()},
+		tenants: fairpool.NewTenants[Scope](f.tuning.TenantsPerConn),
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/tenantry/tenantry/internal/driver"
 	"github.com/tenantry/tenantry/internal/pgserver/pgtest"
 	"github.com/tenantry/tenantry/plugin"
+	"github.com/tenantry/tenantry/scope"
 )
 
 // fleet returns n tenants of a database, t0 and so on, without tables.
@@ -31,6 +32,11 @@ func fleet(t testing.TB, n int, opts ...plugin.Option) (*plugin.Plugin, []*gorm.
 		tenants[i] = db.WithContext(as(t, id))
 	}
 	return p, tenants
+}
+
+// migrating returns db as the migrator uses it.
+func migrating(db *gorm.DB) *gorm.DB {
+	return db.WithContext(driver.WithPreamble(db.Statement.Context, func(*driver.Target) driver.Preamble { return driver.Preamble{} }))
 }
 
 // backend returns the process that serves the statement.
@@ -163,19 +169,84 @@ func TestAConnectionThatServedManyTenantsIsClosed(t *testing.T) {
 	}
 }
 
+// TestTenantsTakeTurns: whoever sends one statement waits for one of each busy tenant, and not for all that they have.
+func TestTenantsTakeTurns(t *testing.T) {
+	t.Parallel()
+	for name, other := range map[string]func([]*gorm.DB) *gorm.DB{
+		"another tenant":   func(tenants []*gorm.DB) *gorm.DB { return tenants[1] },
+		"the shared scope": func(tenants []*gorm.DB) *gorm.DB { return tenants[0].WithContext(scope.Shared(t.Context())) },
+		"a migration":      func(tenants []*gorm.DB) *gorm.DB { return migrating(tenants[1]) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, tenants := fleet(t, 2, plugin.WithMaxConns(1))
+			tx := tenants[0].Begin()
+			backend(t, tx)
+			const busy = 50
+			var done atomic.Int64
+			var all sync.WaitGroup
+			for range busy {
+				all.Go(func() {
+					if err := tenants[0].Exec("select 1").Error; err != nil {
+						t.Error(err)
+					}
+					done.Add(1)
+				})
+			}
+			eventually(t, "the requests wait", func() bool { return p.Stats().Base.WaitingRequests() == busy })
+			var before int64
+			all.Go(func() {
+				tx := other(tenants).Begin()
+				if err := tx.Exec("select 1").Error; err != nil {
+					t.Error(err)
+				}
+				before = done.Load()
+				tx.Rollback()
+			})
+			eventually(t, "the other one waits, too", func() bool { return p.Stats().Base.WaitingRequests() == busy+1 })
+			if err := tx.Rollback().Error; err != nil {
+				t.Fatal(err)
+			}
+			all.Wait()
+			if before > 4 { // two for the connection that has served them, one in turn
+				t.Errorf("%d requests of the busy tenant came first", before)
+			}
+		})
+	}
+}
+
+// TestAPingTakesItsTurn: it doesn't wait until pgxpool has a connection of its own.
+func TestAPingTakesItsTurn(t *testing.T) {
+	t.Parallel()
+	p, tenants := fleet(t, 1, plugin.WithMaxConns(1))
+	pool, err := tenants[0].DB()
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a ping uses the connection that the statement used", func() bool {
+		backend(t, tenants[0])
+		before := p.Stats().Base
+		if err := pool.PingContext(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		after := p.Stats().Base
+		return after.AcquireCount() == before.AcquireCount()+1 && after.Stat.AcquireCount() == before.Stat.AcquireCount()
+	})
+}
+
 // TestNobodyIsStarvedByABusyTenant, whose requests all have connections that served it,
 // also while a migration has one of the connections.
 func TestNobodyIsStarvedByABusyTenant(t *testing.T) {
 	t.Parallel()
-	for name, migrating := range map[string]bool{"alone": false, "beside a migration": true} {
-		t.Run(name, func(t *testing.T) { t.Parallel(); starve(t, migrating) })
+	for name, beside := range map[string]bool{"alone": false, "beside a migration": true} {
+		t.Run(name, func(t *testing.T) { t.Parallel(); starve(t, beside) })
 	}
 }
 
-func starve(t *testing.T, migrating bool) {
+func starve(t *testing.T, beside bool) {
 	_, tenants := fleet(t, 3, plugin.WithMaxConns(2))
-	if migrating {
-		tx := tenants[2].WithContext(driver.WithPreamble(tenants[2].Statement.Context, func(*driver.Target) driver.Preamble { return driver.Preamble{} })).Begin()
+	if beside {
+		tx := migrating(tenants[2]).Begin()
 		if tx.Error != nil {
 			t.Fatal(tx.Error)
 		}
@@ -245,8 +316,7 @@ func TestRequestsThatGiveUpLeaveNothingBehind(t *testing.T) {
 	eventually(t, "all connections are given back", func() bool { return p.Stats().Base.AcquiredConns() == 0 })
 }
 
-// TestAConnectionThatDiedWhileIdleIsNotHandedOut, also if it was moved meanwhile, so that
-// to the pool it looks as if it had just been used.
+// TestAConnectionThatDiedWhileIdleIsNotHandedOut, also if it was idle in two places for a second together.
 func TestAConnectionThatDiedWhileIdleIsNotHandedOut(t *testing.T) {
 	t.Parallel()
 	_, tenants := fleet(t, 3, plugin.WithMaxConns(3))
@@ -256,7 +326,7 @@ func TestAConnectionThatDiedWhileIdleIsNotHandedOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	quiet := time.Now().Add(1100 * time.Millisecond)
-	for i := 0; time.Now().Before(quiet); i++ { // moves the idle
+	for i := 0; time.Now().Before(quiet); i++ {
 		backend(t, tenants[1+i%2])
 	}
 	if pid := backend(t, tenants[0]); pid == victim {
