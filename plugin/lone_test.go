@@ -806,8 +806,8 @@ func TestALoneWriteReturnsWhatItsCommitFailsWith(t *testing.T) {
 	}
 }
 
-// TestALoneWriteUnderAContextThatHasEndedSendsNothing.
-func TestALoneWriteUnderAContextThatHasEndedSendsNothing(t *testing.T) {
+// TestAContextThatHasEndedSendsNoLoneWrite.
+func TestAContextThatHasEndedSendsNoLoneWrite(t *testing.T) {
 	t.Parallel()
 	c := openCards(t, nil)
 	ctx, cancel := context.WithCancel(as(t, "a"))
@@ -816,6 +816,41 @@ func TestALoneWriteUnderAContextThatHasEndedSendsNothing(t *testing.T) {
 	mustBe(t, err, context.Canceled)
 	if n != 0 {
 		t.Errorf("%d round trips", n)
+	}
+}
+
+// TestAContextThatEndsCancelsALoneWrite that still waits at the server.
+func TestAContextThatEndsCancelsALoneWrite(t *testing.T) {
+	t.Parallel()
+	c := openCards(t, nil)
+	before := c.rows(t)
+	lock, err := c.admin.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = lock.Rollback(context.Background()) }()
+	if _, err := lock.Exec(t.Context(), "lock table tenant_a.cards in share mode"); err != nil {
+		t.Fatal(err)
+	}
+	waiting := func() (n int) {
+		if err := c.admin.QueryRow(t.Context(), "select count(*) from pg_locks where not granted and relation = 'tenant_a.cards'::regclass").Scan(&n); err != nil {
+			t.Error(err)
+		}
+		return n
+	}
+	ctx, cancel := context.WithCancel(as(t, "a"))
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- c.WithContext(ctx).Create(&Card{Text: "x"}).Error }()
+	eventually(t, "the write waits", func() bool { return waiting() == 1 })
+	cancel()
+	mustBe(t, <-done, context.Canceled)
+	eventually(t, "the write is cancelled", func() bool { return waiting() == 0 })
+	if err := lock.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if after := c.rows(t); after != before {
+		t.Errorf("left\n%s\nof what was\n%s", after, before)
 	}
 }
 
