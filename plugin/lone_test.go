@@ -433,7 +433,13 @@ type (
 		ID   int64
 		Text string
 	}
+	writtenCard struct{ Card }
 )
+
+// ModifyStatement writes the text in the place of GORM.
+func (writtenCard) ModifyStatement(s *gorm.Statement) {
+	s.SQL.WriteString("insert into cards (text) values ('x') returning at as id")
+}
 
 func (negativeOdd) TableName() string    { return "odd" }
 func (negativeIDOdd) TableName() string  { return "odd" }
@@ -503,6 +509,7 @@ func TestWhatCanNotBeScannedKeepsTheTransaction(t *testing.T) {
 			tx.Statement.RaiseErrorOnNotFound = true
 			return tx.Create(&swallowed{Text: "x"}).Error
 		}},
+		{"a text that GORM has not made", func(db *gorm.DB) error { return db.Create(&writtenCard{}).Error }},
 		{"RETURNING of Create", func(db *gorm.DB) error {
 			return db.Omit("At").Clauses(clause.Returning{}).Create(&endlessCard{Card: Card{Text: "x"}}).Error
 		}},

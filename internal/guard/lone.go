@@ -28,13 +28,14 @@ func (g *Guard) lone(c *chain, db *gorm.DB) bool {
 	}
 	switch c.kind {
 	case "create":
-		return !(hooked(stmt, s.BeforeSave, s.BeforeCreate, s.AfterCreate, s.AfterSave) || modified(s.CreateClauses)) &&
-			returnsSafely(db) && savesAlone(stmt, stmt.ReflectValue)
+		hooked := s.BeforeSave || s.BeforeCreate || s.AfterCreate || s.AfterSave
+		return (!hooked || stmt.SkipHooks) && areKnown(s.CreateClauses) && returnsSafely(db) && savesAlone(stmt, stmt.ReflectValue)
 	case "update":
-		return !(hooked(stmt, s.BeforeSave, s.BeforeUpdate, s.AfterUpdate, s.AfterSave) || modified(s.UpdateClauses)) &&
-			updatesAlone(stmt)
+		hooked := s.BeforeSave || s.BeforeUpdate || s.AfterUpdate || s.AfterSave
+		return (!hooked || stmt.SkipHooks) && areKnown(s.UpdateClauses) && updatesAlone(stmt)
 	default: // with Select, Delete deletes associations
-		return !(hooked(stmt, s.BeforeDelete, s.AfterDelete) || modified(s.DeleteClauses)) && len(stmt.Selects) == 0
+		hooked := s.BeforeDelete || s.AfterDelete
+		return (!hooked || stmt.SkipHooks) && areKnown(s.DeleteClauses) && len(stmt.Selects) == 0
 	}
 }
 
@@ -80,27 +81,18 @@ func (c *chain) isGORMs() bool {
 	return next == len(c.own)
 }
 
-// hooked reports whether the model has one of the hooks, and they are not skipped.
-func hooked(stmt *gorm.Statement, hooks ...bool) bool {
-	for _, has := range hooks {
-		if has && !stmt.SkipHooks {
-			return true
-		}
-	}
-	return false
-}
-
-// modified reports whether a field of the model has code of its own for the statement.
-// That of gorm.DeletedAt is known to add conditions only, and to update instead of deleting.
-func modified(clauses []clause.Interface) bool {
+// areKnown reports whether no field of the model but a gorm.DeletedAt has clauses for the
+// statement, whose code may do anything. Those of gorm.DeletedAt add conditions, and make an
+// UPDATE of a DELETE.
+func areKnown(clauses []clause.Interface) bool {
 	for _, c := range clauses {
 		switch c.(type) {
 		case gorm.SoftDeleteUpdateClause, gorm.SoftDeleteDeleteClause:
 		default:
-			return true
+			return false
 		}
 	}
-	return false
+	return true
 }
 
 // returnsSafely reports whether GORM can read all that PostgreSQL may return of an INSERT:
