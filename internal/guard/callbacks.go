@@ -30,7 +30,8 @@ type chain struct {
 		Register(name string, f func(*gorm.DB)) error
 		Replace(name string, f func(*gorm.DB)) error
 	}
-	own []callback
+	own       []callback
+	functions reflect.Value // what GORM calls, as it stands at any time
 }
 
 // callback is one of GORM's own, and the code that is to stand there.
@@ -72,6 +73,7 @@ func named(names ...string) []callback {
 
 // read takes the code that stands there for the one that is to stand there.
 func (c *chain) read() {
+	c.functions = functionsOf(c.callbacks)
 	for i := range c.own {
 		c.own[i].code = codeOf(c.callbacks.Get(c.own[i].name))
 	}

@@ -40,14 +40,17 @@ func (g *Guard) send(c *chain, own func(*gorm.DB)) func(*gorm.DB) {
 	}
 }
 
-// begin refuses the transaction of a statement that would go to another pool. GORM begins
-// one for a dry run, too, which would reach that pool.
+// begin refuses the transaction of a statement that would go to another pool, and leaves
+// out that of a lone one. GORM begins one for a dry run, too, which would reach that pool.
 func (g *Guard) begin(c *chain, own func(*gorm.DB)) func(*gorm.DB) {
 	return func(db *gorm.DB) {
 		if err := g.check(db); err != nil {
 			if !db.DryRun {
 				c.refuse(db, err)
 			}
+			return
+		}
+		if g.lone(c, db) {
 			return
 		}
 		_, nested := db.Statement.ConnPool.(gorm.TxCommitter)
@@ -66,7 +69,10 @@ func (*Guard) end(_ *chain, own func(*gorm.DB)) func(*gorm.DB) {
 		if tx, ok := kept.(gorm.ConnPool); ok {
 			db.Statement.ConnPool = tx
 		}
-		own(db)
+		// GORM would end one, too, that an earlier write of the same Statement has begun.
+		if _, open := db.Statement.ConnPool.(gorm.TxCommitter); open {
+			own(db)
+		}
 	}
 }
 
