@@ -15,47 +15,49 @@
 //
 // # A connection
 //
-//	            opened          acquired                  released, no request waits
-//	(pgxpool) ----------> idle ----------> in use ---------------------------------> hot idle
-//	                       ^  ^             |  ^ |                                    |    |
-//	                       |  |             |  | | released to a waiting request      |    |
-//	                       |  |             |  | +--------> in use                    |    |
-//	                       |  |             |  |                                      |    |
-//	                       |  |             |  +----------- chosen by a request ------+    |
-//	                       |  |             |                                              |
-//	                       |  +-------------+ hooks, a request asks pgxpool                |
-//	                       |                |                                              |
-//	                       +----------------|--- unused for a second, or Close ------------+
-//	                                        |
-//	                                        +---> closed: has served too many tenants, is too
-//	                                              old, is broken or in a transaction
+//	          +--------------+   acquired   +--------+   released, nobody waits   +----------+
+//	opened -->| pgxpool idle |------------->| in use |--------------------------->| hot idle |
+//	          |              |<-------------|        |<---------------------------|          |
+//	          +--------------+   released   +--------+    chosen by a request     +----------+
+//	              |      ^       (1)          |  | ^                                 |
+//	              |      |                    |  +-+ released to the next in turn    |
+//	              |      +--------------------|--------------------------------------+
+//	              | idle or alive             |        unused for a second, or Close
+//	              | for too long              |
+//	              v                           v
+//	            closed                      closed (2)
+//
+//	(1) the pool has hooks, or a request asks pgxpool for a connection at that time
+//	(2) it has served more tenants than it may, is too old, broken or in a transaction
 //
 // To pgxpool a hot idle connection is in use, so pgxpool opens a new connection whenever it is
-// asked for one and has none of its own; [Stat] counts it as idle.
+// asked for one and has none of its own; [Stat] counts it as idle. A Reset of the pgxpool reaches a
+// connection when it is given back to pgxpool.
 //
 // # A request
 //
-//	Acquire --> is its tenant at its limit? ------------------- yes --> waits in its tenant's line
-//	                | no                                                   ^
-//	                v                                                      |
-//	            a hot idle connection has served the tenant? -- yes --> runs at once, on that one
-//	                | no                                                   |
-//	                v                                                      |
-//	            a hot idle connection may serve one more? ----- yes --> runs at once, on that one
-//	                | no                                                   |
-//	                v                                                      |
-//	            fewer connections than the maximum? ----------- yes --> runs on one of pgxpool's
-//	                | no                                                   |
-//	                v                                                      |
-//	            a hot idle connection, full of others? -------- yes --> waits 2 ms for a connection
-//	                | no                                                that has served the tenant, if
-//	                |                                                   there is one; then runs on the
-//	                |                                                   hot idle one, closed afterwards
-//	                +--------------------------------------------> waits in its tenant's line
+//	                                                     yes
+//	tenant has its share of the connections?            ----> waits in its tenant's line
+//	  | no
+//	a hot idle connection has served the tenant?        ----> runs at once, on that one
+//	  | no
+//	a hot idle one may serve one more tenant? (3)       ----> runs at once, on that one
+//	  | no
+//	fewer connections than the maximum?                 ----> asks pgxpool, which may open one
+//	  | no
+//	all hot idle ones are full, and one in use
+//	has served the tenant?                              ----> waits in line for that one, 2 ms at most
+//	  | no, or 2 ms are over
+//	a hot idle connection is full?                      ----> runs at once; it is closed afterwards
+//	  | no
+//	waits in its tenant's line  ----> is given a connection that was released, or may ask pgxpool
+//
+//	(3) if each has served a quarter of what it may, pgxpool is asked while there are fewer than the maximum
 //
 // A connection that is released goes to the next request in turn. The turn goes round the tenants
 // that have waiting requests, with one request of each; within a tenant the oldest request is first.
-// So one tenant's requests, however many, delay another tenant's by one turn at most.
+// So one tenant's requests, however many, delay another tenant's request by one turn. A tenant that the
+// connection has not served may be passed over, but not more than twice before it has its turn.
 //
 // A tenant holds at most three quarters of the connections. When a connection becomes free, tenants
 // that hold less than half of the connections come first. See [WithShares].
