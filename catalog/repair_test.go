@@ -288,7 +288,11 @@ func TestRepairLeavesALivingProcessAlone(t *testing.T) {
 		if err := <-created; err != nil {
 			t.Fatal(err)
 		}
-		works(t, use(t, dsn, other, nil), id)
+		db := use(t, dsn, other, nil)
+		eventually(t, "the other process hears of it", func() bool {
+			return db.WithContext(scope.With(t.Context(), parse(t, id))).Exec("select 1").Error == nil
+		})
+		works(t, db, id)
 		mustMatch(t, other, admin(t, dsn), "alive")
 	}
 }
