@@ -59,7 +59,7 @@ func (c *cutReply) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if c.armed.Load() {
 		c.cuts.Add(1)
-		_ = c.Conn.Close()
+		_ = c.Close()
 		return 0, net.ErrClosed
 	}
 	return n, err

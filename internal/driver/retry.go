@@ -86,10 +86,10 @@ var limits = [reasons][phases]int{
 }
 
 // reason says why s may go once more, given the reply to it.
-func (c *conn) reason(s *statement, r reply) reason {
+func (c *conn) reason(ctx context.Context, s *statement, r reply) reason {
 	l := c.lease
 	switch {
-	case r.err == nil:
+	case r.err == nil, l.conn().IsClosed() && ctx.Err() != nil:
 		return final
 	case l.conn().IsClosed() && !l.tainted && neverBegan(r):
 		return sessionEnded
@@ -135,9 +135,6 @@ func (c *conn) prepareRetry(ctx context.Context, why reason, s *statement, r rep
 		}
 		return true, c.replace(ctx)
 	case sessionEnded, silentBreak:
-		if ctx.Err() != nil {
-			return false, nil
-		}
 		return true, c.replace(ctx)
 	case staleName:
 		if pgerr.Is(r.err, pgerr.InvalidSQLStatementName) {

@@ -29,7 +29,7 @@ func (c *conn) do(ctx context.Context, s *statement) error {
 			return err
 		}
 		r := c.exchange(ctx, s)
-		why := c.reason(s, r)
+		why := c.reason(ctx, s, r)
 		if tries[why] >= limits[why][c.phase()] {
 			return c.settle(ctx, s, r)
 		}
@@ -164,7 +164,7 @@ func (l *lease) exchangeInSession(ctx context.Context, s *statement) reply {
 func (l *lease) message(ctx context.Context, lead, text string, rows func([]string) error) (tag pgconn.CommandTag, r reply) {
 	f := l.link.filter
 	f.Mark()
-	err := error(nil)
+	var err error
 	if rows == nil {
 		tag, err = l.simple(ctx, lead+text)
 	} else {
