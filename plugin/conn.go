@@ -22,7 +22,8 @@ import (
 //		})
 //	})
 //
-// The connection is lent for the time of the call: f must not keep it. SQL that
+// The connection is lent for the time of the call: f must not keep it, and statements of tx
+// fail meanwhile; Commit and Rollback would wait for f, which must not call them. SQL that
 // would end the transaction is refused. If f leaves something in the session,
 // such as a named prepared statement, the connection is closed when its
 // transaction ends; behind a transaction pooler that is refused instead. Only a
@@ -46,6 +47,15 @@ func WithConn(tx *gorm.DB, f func(*pgx.Conn) error) error {
 	if _, ok := pool.(gorm.TxCommitter); !ok {
 		return errors.New("plugin: WithConn: not in a transaction: use db.Transaction or db.Begin")
 	}
-	_, err := pool.ExecContext(tx.Statement.Context, "-- plugin.WithConn", driver.Work(f))
+	g, ok := guard.Of(tx)
+	if !ok {
+		return errors.New("plugin: WithConn: the plugin is not registered: call db.Use first")
+	}
+	giveBack, err := g.Lend(tx)
+	if err != nil {
+		return err
+	}
+	defer giveBack()
+	_, err = pool.ExecContext(tx.Statement.Context, "-- plugin.WithConn", driver.Work(f))
 	return err
 }

@@ -86,3 +86,21 @@ func read(v reflect.Value, field int) *sql.DB {
 	}
 	return (*sql.DB)(v.Elem().Field(field).UnsafePointer())
 }
+
+// transactionOf returns the transaction of database/sql to which pool sends statements, nil if
+// there is none.
+func transactionOf(pool gorm.ConnPool) *sql.Tx {
+	for range maxWrappers {
+		switch p := pool.(type) {
+		case *sql.Tx:
+			return p
+		case *gorm.PreparedStmtTX:
+			pool = p.Tx
+		case wrapper:
+			pool = p.underlying()
+		default:
+			return nil
+		}
+	}
+	return nil
+}

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
@@ -24,6 +25,9 @@ type Guard struct {
 	prepared *sync.Map
 	trusted  []string
 	chains   []chain
+
+	lending atomic.Int32 // transactions in lent
+	lent    sync.Map     // the *sql.Tx whose connections are lent
 }
 
 // Install makes db, and the sessions that are made from it, use pool, whose connector

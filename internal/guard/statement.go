@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"errors"
 	"reflect"
 
 	"gorm.io/gorm"
@@ -85,8 +86,34 @@ func Check(db *gorm.DB) error {
 	return foreign(db.Statement.ConnPool)
 }
 
-// check returns an error if the statement would go to another pool. A session that is
-// older than the guard keeps the pool that it has.
+var errLent = errors.New("plugin: the connection of the transaction is lent to a function of plugin.WithConn, which still runs: send the statement on the *pgx.Conn, or behind it")
+
+// Lend refuses further statements of the transaction of db, until the function that it returns
+// is called: they would wait for the connection, which database/sql gives to one caller at a time,
+// and their context would not end that. It returns an error if the connection is lent already.
+func (g *Guard) Lend(db *gorm.DB) (giveBack func(), err error) {
+	tx := transactionOf(db.Statement.ConnPool)
+	if _, there := g.lent.LoadOrStore(tx, true); there {
+		return nil, errLent
+	}
+	g.lending.Add(1)
+	return func() {
+		g.lent.Delete(tx)
+		g.lending.Add(-1)
+	}, nil
+}
+
+// isLent reports whether the connection of the transaction to which pool sends is lent.
+func (g *Guard) isLent(pool gorm.ConnPool) bool {
+	if g.lending.Load() == 0 {
+		return false
+	}
+	_, lent := g.lent.Load(transactionOf(pool))
+	return lent
+}
+
+// check returns an error if the statement would go to another pool, or its transaction's connection
+// is lent. A session that is older than the guard keeps the pool that it has.
 func (g *Guard) check(db *gorm.DB) error {
 	switch pool := db.Statement.ConnPool.(type) {
 	case refused:
@@ -94,6 +121,9 @@ func (g *Guard) check(db *gorm.DB) error {
 	default:
 		owner := ownerOf(pool)
 		if owner != nil && (owner == g.pool || owner == g.former && ownerOf(db.ConnPool) == g.former) {
+			if g.isLent(pool) {
+				return errLent
+			}
 			return nil
 		}
 		if hasResolver(db) {
