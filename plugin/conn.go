@@ -26,10 +26,10 @@ import (
 // fail meanwhile; Commit and Rollback would wait for f, which must not call them. SQL that
 // would end the transaction is refused. If f leaves something in the session,
 // such as a named prepared statement, the connection is closed when its
-// transaction ends; behind a transaction pooler that is refused instead. Only a
-// pgx.Batch passes unseen, because pgx writes it past its own frontend: do not
-// queue COMMIT, or SET without LOCAL. An error of f is returned as it is and does
-// not end the transaction by itself.
+// transaction ends; behind a transaction pooler that is refused instead. The texts of
+// a pgx.Batch are not seen, because pgx writes it past its own frontend; its replies are. A batch
+// that begins or ends a transaction is an error, and its connection is closed, but what it has
+// committed stays. An error of f is returned as it is and does not end the transaction by itself.
 func WithConn(tx *gorm.DB, f func(*pgx.Conn) error) error {
 	if f == nil {
 		return errors.New("plugin: WithConn: the function is nil")

@@ -193,6 +193,27 @@ func TestSessionStateBehindPgBouncer(t *testing.T) {
 	}
 	mustSay(t, db.WithContext(ctx(0)).Exec("call batch()").Error, "pooler")
 
+	// pgx writes a batch past its frontend: what it has ended is seen by the replies, and lost.
+	for _, texts := range [][]string{{"commit", "begin", "insert into entries (tenant) values ('batch')"}, {"set application_name = 'x'", "insert into entries (tenant) values ('batch')"}} {
+		err := db.WithContext(ctx(0)).Transaction(func(tx *gorm.DB) error {
+			return plugin.WithConn(tx, func(c *pgx.Conn) error {
+				var b pgx.Batch
+				for _, text := range texts {
+					b.Queue(text)
+				}
+				return c.SendBatch(tx.Statement.Context, &b).Close()
+			})
+		})
+		if err == nil {
+			t.Errorf("no error of the batch %q", texts)
+		}
+	}
+	for _, table := range []string{"public.entries", places[0].Schema + ".entries"} {
+		if n := one[int64](t, pool, "select count(*) from "+table+" where tenant = 'batch'"); n != 0 {
+			t.Errorf("%d rows of a batch are in %s", n, table)
+		}
+	}
+
 	// Every server session gets a temporary table from some tenant.
 	var wg sync.WaitGroup
 	for i := range isolationGoroutines {

@@ -658,3 +658,43 @@ func TestCommitSaysThatTheTransactionIsGone(t *testing.T) {
 	})
 	mustBe(t, err, pgx.ErrTxCommitRollback)
 }
+
+// TestWhatAFunctionLeavesInAReportedParameterEndsWithItsConnection: the server reports these
+// parameters, so that it is seen although the text does not show it.
+func TestWhatAFunctionLeavesInAReportedParameterEndsWithItsConnection(t *testing.T) {
+	t.Parallel()
+	db, p, dsn := twoTenants(t, nil, plugin.WithMaxConns(1), plugin.WithPoolConfig(func(c *pgxpool.Config) error {
+		c.AfterConnect = func(ctx context.Context, c *pgx.Conn) error { // what a hook sets is the pool's
+			_, err := c.Exec(ctx, "set timezone = 'Europe/Vienna'")
+			return err
+		}
+		return nil
+	}))
+	mustExec(t, admin(t, dsn), "create function public.leave(name text, value text, is_local bool) returns void language plpgsql as $$ begin perform set_config(name, value, is_local); end $$")
+	for name, value := range map[string]string{
+		"default_transaction_read_only": "on", "TimeZone": "Asia/Tokyo", "DateStyle": "SQL, DMY", "IntervalStyle": "iso_8601", "application_name": "left by a",
+	} {
+		for _, local := range []bool{false, true} {
+			var before, after string
+			show := func(into *string) error {
+				return db.WithContext(as(t, "b")).Raw("select current_setting(?)", name).Scan(into).Error
+			}
+			if err := show(&before); err != nil {
+				t.Fatal(err)
+			}
+			opened := p.Stats().Base.NewConnsCount()
+			if err := db.WithContext(as(t, "a")).Exec("select public.leave(?, ?, ?)", name, value, local).Error; err != nil {
+				t.Fatal(err)
+			}
+			if err := show(&after); err != nil || after != before {
+				t.Errorf("%s: b has %q, error %v; want %q", name, after, err, before)
+			}
+			if n := p.Stats().Base.NewConnsCount() - opened; (n == 1) == local {
+				t.Errorf("%s, local %t: %d connections were opened", name, local, n)
+			}
+		}
+	}
+	if err := db.WithContext(as(t, "b")).Create(&Invoice{Title: "x"}).Error; err != nil {
+		t.Error(err)
+	}
+}

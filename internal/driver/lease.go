@@ -49,6 +49,7 @@ func take(ctx context.Context, s Scope, t *Target, pool *SharedPool) (*lease, er
 		c.Release()
 		return nil, errUnprepared
 	}
+	l.noteParameters(c.Conn().PgConn())
 	first := !l.leased
 	l.leased = true
 	if first {
@@ -101,7 +102,7 @@ func (l *lease) release() error {
 	if held != nil {
 		defer held.Release()
 	}
-	if (held != nil && !held.Keep()) || l.tainted || l.link.tenants.Over() {
+	if (held != nil && !held.Keep()) || l.tainted || l.link.tenants.Over() || l.isChanged() {
 		l.destroy()
 	}
 	l.from.Release()

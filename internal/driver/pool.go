@@ -31,6 +31,7 @@ type link struct {
 	tracer pgx.QueryTracer // the user's, or nil
 	pool   *facts
 	names  *names
+	params [len(reported)]string // as they were reported when the session was taken
 	std    *stdlib.Conn          // made of it, or nil
 	leased bool                  // at least once
 	lease  atomic.Pointer[lease] // that has it now, or nil

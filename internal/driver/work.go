@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -45,6 +47,7 @@ func (c *conn) work(ctx context.Context, f Work) (driver.Result, error) {
 	})
 	defer l.link.filter.Watch(nil)
 	err := f(l.conn())
+	refused = errors.Join(refused, l.inspectBatch(l.link.filter.Unseen()))
 	l.link.filter.Watch(nil)
 	if err := errors.Join(refused, c.undoHidden(ctx, temporary), err); err != nil {
 		return nil, err
@@ -53,4 +56,27 @@ func (c *conn) work(ctx context.Context, f Work) (driver.Result, error) {
 		return nil, errors.New("tenantry: the function has ended the transaction of the connection that it was lent")
 	}
 	return driver.ResultNoRows, nil
+}
+
+var errControlInBatch = errors.New("tenantry: a batch has begun or ended a transaction on the connection that it was lent, and the tenant's settings have ended with it: the connection was closed, so that nothing is committed that it has not committed itself")
+
+// inspectBatch looks at the tags of commands whose text was not seen: pgx writes a batch past its own
+// frontend. They have run already. What was not committed is lost with the connection.
+func (l *lease) inspectBatch(tags []string) error {
+	leaves := false
+	for _, tag := range tags {
+		switch word, what, _ := strings.Cut(tag, " "); {
+		case word == "BEGIN", word == "START", word == "COMMIT", word == "PREPARE" && what != "":
+			l.destroy()
+			return errControlInBatch
+		case slices.Contains([]string{"SET", "RESET", "DISCARD", "LISTEN", "UNLISTEN", "PREPARE", "DEALLOCATE", "LOAD"}, word):
+			leaves = true // SET LOCAL has the same tag
+		}
+	}
+	l.tainted = l.tainted || leaves
+	if leaves && l.link.pooled() {
+		l.destroy()
+		return errTaintPooled
+	}
+	return nil
 }

@@ -42,6 +42,11 @@ type Filter struct {
 	body    int             // bytes of the current message still to come
 	drop    bool            // whether the current message is dropped
 	note    bool            // whether it is noted in said
+	tag     []byte          // of the command that the current message completes, if tagged
+	tagged  bool            // whether the current message completes a command that no write was seen of
+	wrote   bool            // something was written since the last ReadyForQuery
+	changed bool            // the server has reported a parameter since Reported was called
+	unseen  []string        // tags of such commands while there is a Watch, each once
 	asked   bool            // a description is still to come
 	columns []byte          // to be read before the next message
 	later   []byte          // kinds of the replies to what is between Bind and execution, which are dropped, too
@@ -104,6 +109,13 @@ func (f *Filter) PrefixFailed() bool { return f.failed }
 // not come to execute.
 func (f *Filter) Unbound() bool { return f.kept != executing }
 
+// Reported reports whether the server has reported the value of a parameter since it was called last.
+func (f *Filter) Reported() bool {
+	changed := f.changed
+	f.changed = false
+	return changed
+}
+
 // Sent reports whether the last armed group was written.
 func (f *Filter) Sent() bool { return f.sent }
 
@@ -117,12 +129,17 @@ func (f *Filter) Passed() bool {
 // Write sends b, behind the prefixes if f is armed. It reports only the caller's
 // bytes: none if the error came before the prefixes were through.
 func (f *Filter) Write(b []byte) (int, error) {
-	if isTerminate(b) || !f.armed.CompareAndSwap(true, false) {
+	if isTerminate(b) {
+		return f.w.Write(b)
+	}
+	if !f.armed.CompareAndSwap(true, false) {
 		if err := f.watched(b); err != nil {
 			return 0, err
 		}
+		f.wrote = true
 		return f.w.Write(b)
 	}
+	f.wrote = true
 	if err := f.checkGroup(b); err != nil {
 		return 0, err
 	}
@@ -305,6 +322,9 @@ func (f *Filter) sift(p []byte) (kept int, err error) {
 			if f.note {
 				f.said = append(f.said, p[i:i+n]...)
 			}
+			if f.tagged {
+				f.readTag(p[i : i+n])
+			}
 		case len(f.columns) > 0: // they go in here
 			f.raw = append(bytes.Clone(p[i:]), f.raw...)
 			return kept, nil
@@ -332,6 +352,9 @@ func (f *Filter) begin(header []byte) error {
 		return errors.New("wire: a message from the server has a negative length")
 	}
 	f.body, f.drop, f.note = n, false, false
+	f.changed = f.changed || header[0] == parameterStatus
+	f.tagged = header[0] == commandComplete && !f.wrote && f.watch.Load() != nil
+	f.wrote = f.wrote && header[0] != readyForQuery
 	if f.first == 0 {
 		f.first = header[0]
 	}

@@ -15,6 +15,8 @@ const (
 	bindComplete    = '2'
 	closeComplete   = '3'
 	commandComplete = 'C'
+	readyForQuery   = 'Z'
+	parameterStatus = 'S'
 
 	parameterDescription = 't'
 	rowDescription       = 'T'

@@ -1,6 +1,9 @@
 package wire
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // Watch sees the SQL of a write before it is sent. name is that of the prepared
 // statement that it makes, if it makes one that stays. An error keeps the whole
@@ -9,6 +12,7 @@ type Watch func(name, sql string) error
 
 // Watch makes w see all that is written, until it is called with nil.
 func (f *Filter) Watch(w Watch) {
+	f.unseen = nil
 	if w == nil {
 		f.watch.Store(nil)
 		return
@@ -41,4 +45,21 @@ func (w Watch) message(kind byte, body []byte) error {
 	}
 	sql, _, _ := bytes.Cut(body, []byte{0})
 	return w(string(name), string(sql))
+}
+
+// Unseen returns the tags of the commands that the server has completed since Watch was called, and
+// that were written past the filter, as pgx writes batches; each tag once, without numbers.
+func (f *Filter) Unseen() []string { return f.unseen }
+
+// readTag reads on with the tag of a command.
+func (f *Filter) readTag(b []byte) {
+	f.tag = append(f.tag, b...)
+	if f.body > 0 {
+		return
+	}
+	tag := string(bytes.TrimRight(f.tag, " 0123456789\x00"))
+	f.tag = f.tag[:0]
+	if !slices.Contains(f.unseen, tag) {
+		f.unseen = append(f.unseen, tag)
+	}
 }
