@@ -57,7 +57,7 @@ func (c *cutReply) Write(p []byte) (int, error) {
 
 func (c *cutReply) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if c.armed.Load() {
+	if c.armed.CompareAndSwap(true, false) {
 		c.cuts.Add(1)
 		_ = c.Close()
 		return 0, net.ErrClosed

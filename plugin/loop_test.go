@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"gorm.io/gorm"
 
@@ -211,6 +212,52 @@ func TestASilentBreakIsNotTriedAgain(t *testing.T) {
 	}
 	if n := one[int64](t, pool, "select last_value from tenant_a.runs"); n != 1 || cuts.Load() != 1 {
 		t.Errorf("the statement ran %d times, its reply was cut %d times", n, cuts.Load())
+	}
+}
+
+// TestASilentBreakUnderTheFirstStatementBeginsTheTransactionAgain: without COMMIT nothing is left of it.
+func TestASilentBreakUnderTheFirstStatementBeginsTheTransactionAgain(t *testing.T) {
+	t.Parallel()
+	for name, first := range map[string]func(*gorm.DB) error{
+		"a query": func(tx *gorm.DB) error { return tx.Raw("select count_me()").Scan(new(int64)).Error },
+		"a text":  func(tx *gorm.DB) error { return tx.Exec("select count_me(); select 1").Error },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var cuts atomic.Int64
+			db, _, dsn := twoTenants(t, nil, plugin.WithMaxConns(2), plugin.WithPoolConfig(cutting(&cuts, "count_me")))
+			pool := admin(t, dsn)
+			mustExec(t, pool, "create table tenant_a.runs (n int)", "create function tenant_a.count_me() returns bigint language sql volatile as $$ insert into tenant_a.runs values (1) returning n $$")
+			if err := db.WithContext(as(t, "a")).Transaction(first); err != nil {
+				t.Error(err)
+			}
+			if n := one[int64](t, pool, "select count(*) from tenant_a.runs"); n != 1 || cuts.Load() != 1 {
+				t.Errorf("%d rows are left, after %d cuts", n, cuts.Load())
+			}
+		})
+	}
+}
+
+// TestAFirstTextThatCanNotBeReadFailsItsTransaction as any other failing statement, with the position
+// in the text that the application wrote.
+func TestAFirstTextThatCanNotBeReadFailsItsTransaction(t *testing.T) {
+	t.Parallel()
+	db, _, _ := twoTenants(t, nil, plugin.WithMaxConns(1))
+	a := db.WithContext(as(t, "a"))
+	for _, text := range []string{"select 1; selec 2", "select 1 frm; selec 2"} {
+		tx := a.Begin()
+		err := tx.Exec(text).Error
+		var pgErr *pgconn.PgError
+		if !errors.As(err, &pgErr) || pgErr.Code != "42601" || int(pgErr.Position) != strings.LastIndex(text, "selec ")+1 {
+			t.Errorf("%q: %v, at %+v", text, err, pgErr)
+		}
+		mustSay(t, tx.Exec("select 1").Error, "25P02")
+		if err := tx.Commit().Error; err == nil {
+			t.Error("a failed transaction says that it was committed")
+		}
+	}
+	if got := readTitle(t, a); got != "a" {
+		t.Errorf("read %q", got)
 	}
 }
 
