@@ -9,5 +9,16 @@
 //
 // Outside a transaction every statement travels behind a prefix that sets the
 // target's settings for this one statement (package wire). A transaction sets
-// them with its BEGIN. Each file wraps one interface of database/sql/driver.
+// them with its BEGIN.
+//
+// conn.go, stmt.go, tx.go and connector.go implement the interfaces of database/sql/driver. They make a
+// statement of what they are called with (statement.go), which takes one way:
+//
+//	QueryContext, ExecContext ──> do ──> exchange ──> pgx
+//	                              │ ^
+//	                      reason  v │  prepareRetry
+//	                             limits
+//
+// do (send.go) encodes the arguments, has exchange send one message and read what package wire has seen of
+// the reply, and asks the table of reasons and phases (retry.go) whether the statement goes once more.
 package driver
