@@ -54,6 +54,7 @@ func TestSparesOfOtherMigrationsAreNotTaken(t *testing.T) {
 			eventually(t, "the old spare goes", func() bool {
 				return one[int](t, pool, "select count(*)::int from tenantry.spares where state <> 'ready' or created_at < now() - interval '1 hour'") == 0
 			})
+			stocked(t, next, 1) // the one that was taken is made anew
 			mustMatchWithSpares(t, next, pool)
 		})
 	}
