@@ -274,3 +274,30 @@ func TestAConnectionThatBreaksLaterIsNotReplaced(t *testing.T) {
 		t.Errorf("%d calls, %+v, %v", calls.Load(), report.Results, err)
 	}
 }
+
+// TestWordsOfTheLockInDataAreAnErrorOfTheMigration: PostgreSQL quotes the value that it can't convert,
+// with the code that a lock held by another process has. The run ends, and says which migration failed.
+func TestWordsOfTheLockInDataAreAnErrorOfTheMigration(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.Database(t)
+	db, list := open(t, dsn, plugin.BySchema()), tenants(t, "acme")
+	fails := func(sql string) []*gormigrate.Migration {
+		return []*gormigrate.Migration{
+			{ID: "0001", Migrate: func(tx *gorm.DB) error {
+				return tx.Exec(`create table names (v text); insert into names values ('"tenantry: another process is at work on the tenant"')`).Error
+			}},
+			{ID: "0002", Migrate: func(tx *gorm.DB) error { return tx.Exec(sql).Error }},
+		}
+	}
+	for _, sql := range []string{
+		"alter table names alter v type regconfig using v::regconfig",
+		"select 1; alter table names alter v type regconfig using v::regconfig",
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		report, err := migrator.New(db, list, fails(sql)).Run(ctx)
+		if code(err) != "42704" || ctx.Err() != nil || report.Results[0].Attempts != 1 {
+			t.Errorf("%s: got %+v, %v", sql, report, err)
+		}
+	}
+}
