@@ -21,9 +21,8 @@ type config struct {
 	trusted  []string
 }
 
-// WithMaxConns sets how many connections the base pool opens at most. One tenant
-// has at most three quarters of them, rounded up, and gets no more than half of them while
-// other tenants wait; tenants that wait take turns. The default is what SetMaxOpenConns was called with before db.Use, or else
+// WithMaxConns sets how many connections the base pool opens at most. Tenants share them as
+// [WithTenantShare] says. The default is what SetMaxOpenConns was called with before db.Use, or else
 // pgxpool's: the larger of 4 and the number of CPUs.
 func WithMaxConns(n int) Option {
 	return func(c *config) error {
@@ -100,6 +99,22 @@ func WithTenantsPerConn(n int) Option {
 			return fmt.Errorf("plugin: WithTenantsPerConn: %d is negative", n)
 		}
 		c.tuning.TenantsPerConn = n
+		return nil
+	}
+}
+
+// WithTenantShare sets the fraction of the base pool's connections that one tenant may hold at any
+// time, and the fraction beyond which it gets no more while other tenants wait. Both are rounded
+// up to whole connections. The defaults are 0.75 and 0.5. Requests that wait take turns by
+// tenant, with either. The shared scope counts as a tenant.
+//
+// A request that needs a second connection to finish may wait as long as other tenants do.
+func WithTenantShare(most, contended float64) Option {
+	return func(c *config) error {
+		if !(0 < contended && contended <= most && most <= 1) {
+			return fmt.Errorf("plugin: WithTenantShare: want 0 < contended (%g) <= most (%g) <= 1", contended, most)
+		}
+		c.tuning.MostShare, c.tuning.ContendedShare = most, contended
 		return nil
 	}
 }

@@ -397,3 +397,47 @@ func TestIdleConnectionsServeWhereNoMoreCanBeHad(t *testing.T) {
 		backend(t, db)
 	}
 }
+
+// TestTheShareOfATenantIsAnOption: how many transactions of one tenant may be open at a time.
+func TestTheShareOfATenantIsAnOption(t *testing.T) {
+	t.Parallel()
+	const conns = 4
+	for name, tt := range map[string]struct {
+		opts []plugin.Option
+		want int
+	}{
+		"the default":   {nil, 3},
+		"all of them":   {[]plugin.Option{plugin.WithTenantShare(1, 1)}, 4},
+		"a quarter":     {[]plugin.Option{plugin.WithTenantShare(0.25, 0.25)}, 1},
+		"one at least":  {[]plugin.Option{plugin.WithTenantShare(0.01, 0.01)}, 1},
+		"half, rounded": {[]plugin.Option{plugin.WithTenantShare(0.4, 0.1)}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db, _, _ := twoTenants(t, nil, append(tt.opts, plugin.WithMaxConns(conns))...)
+			begun := 0
+			for range conns {
+				ctx, cancel := context.WithTimeout(as(t, "a"), 10*time.Second)
+				defer cancel()
+				if begun == tt.want { // this one has to wait
+					short, end := context.WithTimeout(ctx, 100*time.Millisecond)
+					defer end()
+					ctx = short
+				}
+				tx := db.WithContext(ctx).Begin()
+				if tx.Error != nil {
+					mustBe(t, tx.Error, context.DeadlineExceeded)
+					break
+				}
+				defer tx.Rollback()
+				begun++
+			}
+			if begun != tt.want {
+				t.Errorf("%d transactions of one tenant were open at a time, want %d", begun, tt.want)
+			}
+		})
+	}
+	for _, shares := range [][2]float64{{0, 0}, {0.5, 0}, {0.5, 0.6}, {1.1, 0.5}, {-1, -1}} {
+		mustSay(t, openPlain(t, pgtest.Database(t), nil).Use(plugin.New(plugin.BySchema(), plugin.WithTenantShare(shares[0], shares[1]))), "WithTenantShare")
+	}
+}

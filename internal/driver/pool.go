@@ -69,6 +69,10 @@ type Tuning struct {
 	// TenantsPerConn is how many tenants each serves before it is closed; 0 is any
 	// number, and no preference for those that have served a tenant before.
 	TenantsPerConn int
+
+	// MostShare and ContendedShare are the fractions of a shared pool's connections that one tenant may
+	// hold, and while others wait; 0 is the default.
+	MostShare, ContendedShare float64
 }
 
 const (

@@ -23,9 +23,14 @@ func OpenShared(ctx context.Context, cfg *pgxpool.Config, t Tuning) (*SharedPool
 	if fairpool.HasHooks(cfg) {
 		take = connect
 	}
-	pool, err := fairpool.Open[Scope](ctx, cfg,
+	opts := []fairpool.Option{
 		fairpool.WithTenantsPerConn(t.TenantsPerConn),
-		fairpool.WithAcquire(func(ctx context.Context, pool *pgxpool.Pool) (fairpool.Acquired, error) { return take(ctx, pool) }))
+		fairpool.WithAcquire(func(ctx context.Context, pool *pgxpool.Pool) (fairpool.Acquired, error) { return take(ctx, pool) }),
+	}
+	if t.MostShare > 0 {
+		opts = append(opts, fairpool.WithShares(t.MostShare, t.ContendedShare))
+	}
+	pool, err := fairpool.Open[Scope](ctx, cfg, opts...)
 	if err != nil {
 		return nil, err
 	}
