@@ -168,29 +168,26 @@ func (l *lease) message(ctx context.Context, lead, text string, rows func([]stri
 	if rows == nil {
 		tag, err = l.simple(ctx, lead+text)
 	} else {
-		err = l.copied(ctx, lead+text, rows)
+		var copied strings.Builder
+		_, err = l.conn().PgConn().CopyTo(ctx, &copied, lead+text)
+		if err == nil {
+			if err := rows(column(copied.String())); err != nil {
+				return tag, reply{err: err, first: f.First(), ours: true}.owned()
+			}
+		}
 	}
 	unparsed := false
 	var pgErr *pgconn.PgError
-	if at := int32(utf8.RuneCountInString(lead)); errors.As(err, &pgErr) && pgErr.Position > at { //nolint:gosec // a text of 2 GB is refused before
+	refused := errors.As(err, &pgErr)
+	if at := int32(utf8.RuneCountInString(lead)); refused && pgErr.Position > at { //nolint:gosec // a text of 2 GB is refused before
 		pgErr.Position -= at
 		unparsed = f.Completed() == 0
 	}
 	passed := f.Completed() >= sqltext.Scan(lead).Commands
-	r = reply{err: retryable(err), first: f.First(), unparsed: unparsed, ours: err != nil && !passed && !unparsed}
 	if passed {
 		l.fresh = false
 	}
-	return tag, r.owned()
-}
-
-// copied sends text in one simple message, and gives rows what it copies to STDOUT.
-func (l *lease) copied(ctx context.Context, text string, rows func([]string) error) error {
-	var copied strings.Builder
-	if _, err := l.conn().PgConn().CopyTo(ctx, &copied, text); err != nil {
-		return err
-	}
-	return rows(column(copied.String()))
+	return tag, reply{err: retryable(err), first: f.First(), unparsed: unparsed, ours: refused && !passed && !unparsed}.owned()
 }
 
 // owned marks the error of a statement of this package, and says whether anything was written.
