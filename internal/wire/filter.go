@@ -44,7 +44,7 @@ type Filter struct {
 	note    bool            // whether it is noted in said
 	tag     []byte          // of the command that the current message completes, if tagged
 	tagged  bool            // whether the current message completes a command that no write was seen of
-	wrote   bool            // something was written since the last ReadyForQuery
+	wrote   atomic.Bool     // something was written since the last ReadyForQuery; COPY writes its data while it reads
 	changed bool            // the server has reported a parameter since Reported was called
 	unseen  []string        // tags of such commands while there is a Watch, each once
 	asked   bool            // a description is still to come
@@ -136,10 +136,12 @@ func (f *Filter) Write(b []byte) (int, error) {
 		if err := f.watched(b); err != nil {
 			return 0, err
 		}
-		f.wrote = true
+		if len(b) > 0 && b[0] != copyData {
+			f.wrote.Store(true)
+		}
 		return f.w.Write(b)
 	}
-	f.wrote = true
+	f.wrote.Store(true)
 	if err := f.checkGroup(b); err != nil {
 		return 0, err
 	}
@@ -353,8 +355,10 @@ func (f *Filter) begin(header []byte) error {
 	}
 	f.body, f.drop, f.note = n, false, false
 	f.changed = f.changed || header[0] == parameterStatus
-	f.tagged = header[0] == commandComplete && !f.wrote && f.watch.Load() != nil
-	f.wrote = f.wrote && header[0] != readyForQuery
+	f.tagged = header[0] == commandComplete && !f.wrote.Load() && f.watch.Load() != nil
+	if header[0] == readyForQuery {
+		f.wrote.Store(false)
+	}
 	if f.first == 0 {
 		f.first = header[0]
 	}

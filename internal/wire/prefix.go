@@ -17,6 +17,7 @@ const (
 	commandComplete = 'C'
 	readyForQuery   = 'Z'
 	parameterStatus = 'S'
+	copyData        = 'd'
 
 	parameterDescription = 't'
 	rowDescription       = 'T'
